@@ -1,0 +1,51 @@
+# Everything runs in .venv, which each target makes or brings up to date by itself.
+# PYTHON=python3.12 make test      another Python, 3.11 or newer
+# make demo ARGS=--stay            the demo, left up to click through
+
+PYTHON ?= python3
+ARGS ?=
+SHELL := /bin/sh
+
+# Called as modules, for the path of this folder may hold spaces.
+RUN := .venv/bin/python -m
+PIP := $(RUN) pip --disable-pip-version-check --quiet --quiet
+
+.PHONY: demo test test-heavy bench clean
+
+demo: .venv/.ready-to-run
+	@$(RUN) scenarios.demo $(ARGS)
+
+test: .venv/.ready-to-test
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	.venv/bin/lint-imports
+	$(RUN) pytest -m "not heavy" --numprocesses 2 $(ARGS)
+
+# Exit status 5 of pytest: no test is marked heavy.
+test-heavy: .venv/.ready-to-test
+	$(RUN) pytest -m heavy $(ARGS) || { status=$$?; \
+	  [ $$status -eq 5 ] && echo "No test is marked heavy: none was run." || exit $$status; }
+
+bench: .venv/.ready-to-test
+	$(RUN) tests.bench $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find guard handlers scenarios tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Guard needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
+	@echo "Making .venv ..."
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/.ready-to-run: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing Guard into .venv ..."
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.ready-to-test: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing Guard and its tools for tests into .venv ..."
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch .venv/.ready-to-run $@
