@@ -1,0 +1,133 @@
+"""Judging a record at revert: what goes back, what is there already, what others changed since.
+
+The post-image is what was read back, never what was sent. A field is the run's to take back only where what is
+there now equals the post-image; sets are taken back as differences, so later additions of others stay.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from guard.core.model import Action, Change, Fields, Image, Resource, Verdict
+from guard.core.past import Past, Same, changed_fields, equal, set_difference, settle
+
+
+@dataclass(frozen=True, slots=True)
+class FieldVerdict:
+    field: str
+    verdict: Verdict
+    before: Any
+    after: Any
+    now: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict on one record, its fields', and the one change that takes it back (None: nothing to write)."""
+
+    verdict: Verdict
+    reason: str = ""
+    fields: tuple[FieldVerdict, ...] = ()
+    compensation: Change | None = None
+
+
+def judge(
+    past: Past, now: Image, resource: Resource, *, same: Same, force: bool = False, only: frozenset[str] | None = None
+) -> Judgement:
+    """What a revert does with one record. `only` narrows it to some fields; `force` overrules conflicts."""
+    if past.lost:
+        return Judgement(Verdict.IRREVERSIBLE, past.lost)
+    if past.in_doubt:
+        settled = settle(past, now, resource, same)
+        if settled is None:
+            return Judgement(Verdict.IN_DOUBT, "It is not certain that this record is the one the run created.")
+        past = settled
+    match (past.before, past.after):
+        case (None, None):
+            return Judgement(Verdict.ALREADY, "The run created the record and deleted it again.")
+        case (None, _):
+            return _undo_create(past, now, resource, force=force)
+        case (_, None):
+            return _undo_delete(past, now, resource)
+        case _:
+            return _undo_update(past, now, resource, force=force, only=only)
+
+
+def _undo_create(past: Past, now: Image, resource: Resource, *, force: bool) -> Judgement:
+    if now is None:
+        return Judgement(Verdict.ALREADY, "The record is gone.")
+    since = changed_fields(past.after, now, resource)
+    if since and not force:
+        fields = tuple(_verdict(name, Verdict.CONFLICT, past, now) for name in since)
+        return Judgement(Verdict.CONFLICT, "The record was changed after the run created it.", fields)
+    deletion = Change(resource=past.resource, action=Action.DELETE, id=past.id)
+    return Judgement(Verdict.RESTORE, "The run created the record; it is deleted.", (), deletion)
+
+
+def _undo_delete(past: Past, now: Image, resource: Resource) -> Judgement:
+    if now is not None:
+        other = changed_fields(past.before, now, resource)
+        if not other:
+            return Judgement(Verdict.ALREADY, "The record is there again.")
+        fields = tuple(_verdict(name, Verdict.CONFLICT, past, now) for name in other)
+        return Judgement(Verdict.CONFLICT, "The record is there again, with other values.", fields)
+    creation = Change(
+        resource=past.resource,
+        action=Action.CREATE,
+        fields={name: value for name, value in (past.before or {}).items() if name not in resource.volatile},
+        origin=past.id,
+    )
+    return Judgement(Verdict.RESTORE, "The run deleted the record; it is created again.", (), creation)
+
+
+def _undo_update(past: Past, now: Image, resource: Resource, *, force: bool, only: frozenset[str] | None) -> Judgement:
+    names = [n for n in changed_fields(past.before, past.after, resource) if past.touched is None or n in past.touched]
+    if only is not None:
+        names = [n for n in names if n in only]
+    if now is None:
+        gone = tuple(_verdict(name, Verdict.CONFLICT, past, now) for name in names)
+        return Judgement(Verdict.CONFLICT, "The record was deleted after the run.", gone)
+    verdicts = tuple(_verdict(name, _judge_field(name, past, now, resource, force), past, now) for name in names)
+    return Judgement(_overall(verdicts), "", verdicts, _compensation(past, resource, verdicts))
+
+
+def _judge_field(name: str, past: Past, now: Fields, resource: Resource, force: bool) -> Verdict:
+    before, after, current = (past.before or {}).get(name), (past.after or {}).get(name), now.get(name)
+    if name in resource.sets:
+        add, remove = set_difference(before, after, current)
+        verdict = Verdict.RESTORE if add or remove else Verdict.ALREADY
+    elif equal(resource, name, current, before):
+        verdict = Verdict.ALREADY
+    elif equal(resource, name, current, after) or force:
+        verdict = Verdict.RESTORE
+    else:
+        verdict = Verdict.CONFLICT
+    return Verdict.IRREVERSIBLE if verdict is Verdict.RESTORE and name in resource.readonly else verdict
+
+
+def _compensation(past: Past, resource: Resource, verdicts: Iterable[FieldVerdict]) -> Change | None:
+    back = [verdict for verdict in verdicts if verdict.verdict is Verdict.RESTORE]
+    if not back:
+        return None
+    differences = {v.field: set_difference(v.before, v.after, v.now) for v in back if v.field in resource.sets}
+    return Change(
+        resource=past.resource,
+        action=Action.UPDATE,
+        id=past.id,
+        fields={v.field: v.before for v in back if v.field not in resource.sets},
+        add={name: add for name, (add, _) in differences.items() if add},
+        remove={name: remove for name, (_, remove) in differences.items() if remove},
+    )
+
+
+def _overall(verdicts: Iterable[FieldVerdict]) -> Verdict:
+    """One conflict makes the record a conflict in the count, though its other fields go back."""
+    found = {verdict.verdict for verdict in verdicts}
+    order = (Verdict.CONFLICT, Verdict.IRREVERSIBLE, Verdict.IN_DOUBT, Verdict.RESTORE)
+    return next((verdict for verdict in order if verdict in found), Verdict.ALREADY)
+
+
+def _verdict(name: str, verdict: Verdict, past: Past, now: Image) -> FieldVerdict:
+    return FieldVerdict(
+        name, verdict, (past.before or {}).get(name), (past.after or {}).get(name), (now or {}).get(name)
+    )

@@ -1,0 +1,234 @@
+"""A run's life as data: which event may follow which, and the state that a journal folds to.
+
+Everything that asks "what may follow" asks these three tables. A chunk's road is
+
+    ─ sending ──────────── settled ── sealed      a vendor's API: the outcomes are known, then the post-images
+    ─ sending ──────────────────────── sealed     …whose answers carry the post-images
+    ─ sending ── written ───────────── sealed     a database: post-images durable, then commit
+
+An event that does not fit raises Illegal and changes nothing, so two writers cannot both take the same step.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from guard.core.entries import GENESIS, Entry, Event, check_chain
+
+RUN = {
+    ("none", "opened"): "open",
+    ("open", "begun"): "open",
+    ("open", "closing"): "closing",
+    ("closing", "closing"): "closing",
+    ("closing", "revert_begun"): "reverting",
+    ("reverting", "revert_ended"): "closing",
+    ("open", "revoked"): "open",
+    ("closing", "revoked"): "closing",
+    ("reverting", "revoked"): "reverting",
+}
+
+OPERATION = {
+    ("none", "begun"): "open",
+    ("open", "chunk"): "open",  # any event of CHUNK
+    ("open", "judged"): "open",
+    ("open", "ended"): "ended",
+}
+
+CHUNK = {
+    ("none", "sending"): "sending",
+    ("sending", "written"): "written",
+    ("sending", "settled"): "settled",
+    ("sending", "sealed"): "sealed",
+    ("written", "settled"): "settled",
+    ("written", "sealed"): "sealed",
+    ("settled", "sealed"): "sealed",
+}
+
+_CHUNK_EVENTS = frozenset(event for _, event in CHUNK)
+_OUTCOMES = ("applied", "failed", "unknown", "noted")
+_VERDICTS = ("already", "conflict", "irreversible", "in_doubt")
+
+
+class Illegal(Exception):
+    """The event does not fit the state: another writer was first, or Guard is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineRef:
+    """Where lines lie: event `index` of entry `n`, or the object with this digest."""
+
+    n: int
+    index: int
+    object: str | None
+
+
+@dataclass(slots=True)
+class ChunkState:
+    phase: str = "none"
+    records: int = 0
+    implied: int = 0
+    """Records that the target changed by itself (cascades), besides."""
+    counts: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, LineRef] = field(default_factory=dict)
+    """By event: sending, written, settled, sealed, judged; reply: the vendor's answer, for repeats."""
+    receipt: str | None = None
+    rolled_back: bool = False
+    """A database undid the chunk: what `written` announced did not come about."""
+
+
+@dataclass(slots=True)
+class OperationState:
+    begun: Event
+    writer: str = ""
+    """Who began it: the process and a number of its own."""
+    phase: str = "open"
+    chunks: dict[int, ChunkState] = field(default_factory=dict)
+    ended: Event = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        return str(self.begun["target"])
+
+    def count(self, name: str) -> int:
+        return sum(chunk.counts.get(name, 0) for chunk in self.chunks.values())
+
+    def implied(self) -> int:
+        return sum(chunk.implied for chunk in self.chunks.values() if not chunk.rolled_back)
+
+    def unsettled(self) -> int:
+        """Records that were announced and of which nothing is known yet."""
+        return sum(c.records for c in self.chunks.values() if c.phase in ("sending", "written"))
+
+
+@dataclass(slots=True)
+class RunState:
+    run: str
+    phase: str = "none"
+    n: int = 0
+    """The number that the next entry gets."""
+    prev: str = GENESIS
+    opened: Event = field(default_factory=dict)
+    opened_at: datetime | None = None
+    changed_at: datetime | None = None
+    operations: dict[str, OperationState] = field(default_factory=dict)
+    reverts: dict[str, Event | None] = field(default_factory=dict)
+    """Revert runs of this run, in order; their closing event once they are over."""
+    revoked: bool = False
+
+    def check(self, events: list[Event]) -> None:
+        """Raise Illegal where one of the events may not follow. Nothing changes."""
+        trial = _Phases(self)
+        for event in events:
+            trial.step(event)
+
+    def apply(self, entry: Entry) -> None:
+        """Fold one entry in. Raises Corrupt, Illegal."""
+        check_chain(entry, self.prev)
+        self.check(entry.events)
+        for index, event in enumerate(entry.events):
+            self._apply(event, entry, index)
+        self.n, self.prev, self.changed_at = entry.n + 1, entry.digest, entry.at
+
+    def _apply(self, event: Event, entry: Entry, index: int) -> None:
+        match event["e"]:
+            case "opened":
+                self.phase, self.opened, self.opened_at = "open", event, entry.at
+            case "begun":
+                self.operations[event["op"]] = OperationState(event, entry.writer)
+            case "ended":
+                operation = self.operations[event["op"]]
+                operation.phase, operation.ended = "ended", event
+            case "closing":
+                self.phase = "closing"
+            case "revert_begun":
+                self.phase, self.reverts[event["revert"]] = "reverting", None
+            case "revert_ended":
+                self.phase, self.reverts[event["revert"]] = "closing", event
+            case "revoked":
+                self.revoked = True
+            case name:
+                self._apply_chunk(name, event, entry, index)
+
+    def _apply_chunk(self, name: str, event: Event, entry: Entry, index: int) -> None:
+        chunk = self.operations[event["op"]].chunks.setdefault(event["chunk"], ChunkState())
+        if "lines" in event:
+            chunk.lines[name] = LineRef(entry.n, index, event["lines"].get("object"))
+        if "reply" in event:
+            chunk.lines["reply"] = LineRef(entry.n, index, event["reply"].get("object"))
+        if name == "judged":
+            chunk.counts |= {verdict: event.get(verdict, 0) for verdict in _VERDICTS}
+            return
+        chunk.phase = CHUNK[(chunk.phase, name)]
+        if name == "sending":
+            chunk.records, chunk.implied = event["records"], event.get("implied", 0)
+        chunk.receipt = event.get("receipt", chunk.receipt)
+        chunk.rolled_back = event.get("rolled_back", False)
+        chunk.counts |= {outcome: event[outcome] for outcome in _OUTCOMES if outcome in event}
+
+    @property
+    def running(self) -> bool:
+        return any(operation.phase == "open" for operation in self.operations.values())
+
+    @property
+    def status(self) -> str:
+        """The one word of the API: running, applied, partial, failed, stopped, reverting, reverted, …"""
+        # A revert that could not be carried out at all leaves the run as it was.
+        told = [revert for revert in self.reverts.values() if revert is None or revert["status"] != "failed"]
+        if told:
+            return "reverting" if told[-1] is None else str(told[-1]["status"])
+        if self.running:
+            return "running"
+        return overall([str(operation.ended["status"]) for operation in self.operations.values()])
+
+
+class _Phases:
+    """The phases that events would lead to, without touching the state."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._run = state.phase
+        self._operations: dict[str, str] = {}
+        self._chunks: dict[tuple[str, int], str] = {}
+
+    def step(self, event: Event) -> None:
+        name = event["e"]
+        if name in _CHUNK_EVENTS or name in ("begun", "judged", "ended"):
+            self._step_operation(name, event)
+        if name not in _CHUNK_EVENTS and name not in ("judged", "ended"):
+            self._run = _next(RUN, self._run, name, "run")
+
+    def _step_operation(self, name: str, event: Event) -> None:
+        op = event["op"]
+        known = self._state.operations.get(op)
+        phase = self._operations.get(op, known.phase if known else "none")
+        self._operations[op] = _next(OPERATION, phase, "chunk" if name in _CHUNK_EVENTS else name, op)
+        if name in _CHUNK_EVENTS:
+            key = (op, event["chunk"])
+            chunk = known.chunks.get(event["chunk"]) if known else None
+            before = self._chunks.get(key, chunk.phase if chunk else "none")
+            self._chunks[key] = _next(CHUNK, before, name, f"{op} chunk {event['chunk']}")
+
+
+def _next(table: dict[tuple[str, str], str], phase: str, event: str, what: str) -> str:
+    try:
+        return table[(phase, event)]
+    except KeyError:
+        raise Illegal(f"{what}: {event!r} may not follow in phase {phase!r}") from None
+
+
+def overall(statuses: list[str]) -> str:
+    """One word for several operations' statuses."""
+    found = set(statuses)
+    if len(found) == 1:
+        return found.pop()
+    return "partial" if found else "applied"
+
+
+def outcome_status(applied: int, failed: int, unknown: int) -> str:
+    if unknown == 0 and failed == 0:
+        return "applied"
+    return "partial" if applied or unknown else "failed"
+
+
+def event(name: str, **members: Any) -> Event:
+    return {"e": name, **{key: value for key, value in members.items() if value is not None}}

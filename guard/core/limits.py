@@ -1,0 +1,55 @@
+"""Every limit of Guard in one place (I9). Units are in the names; settings may lower or raise those marked so."""
+
+ANSWER_RECORDS_MAX = 100
+"""Failures and conflicts listed in one answer; the rest is paged at run_url."""
+
+PAGE_RECORDS_MAX = 1000
+"""Records of one page of /changes or of a revert plan."""
+
+CHUNK_RECORDS_MIN = 100
+"""Records read, snapshot and written together where the vendor's own batches are smaller."""
+
+CHUNKS_IN_FLIGHT_MAX = 4
+"""Chunks of one operation that overlap: enough to keep a vendor's connections busy while entries are stored."""
+
+INLINE_BYTES_MAX = 24 * 1024
+"""Compressed images up to this size ride inside the entry; larger ones are objects of their own."""
+
+ENTRY_EVENTS_MAX = 256
+"""Events grouped into one entry."""
+
+OBJECT_BYTES_MAX = 64 * 1024 * 1024
+"""No object of ours is larger; a larger one when decompressed is refused as corrupt."""
+
+BODY_BYTES_MAX = 256 * 1024 * 1024
+"""Bulk operation bodies (setting: server.body_max_mib)."""
+
+PASS_BYTES_MAX = 6 * 1024 * 1024
+"""Pass-through write bodies: they are kept in memory, since they are forwarded as they came."""
+
+RECORD_BYTES_MAX = 1024 * 1024
+"""One record of a bulk operation."""
+
+RECORDS_MAX = 1_000_000
+"""Records of one bulk operation."""
+
+REPLY_BYTES_MAX = 32 * 1024 * 1024
+"""A vendor's answer that Guard must understand."""
+
+KEY_CHARS_MAX = 255
+"""Idempotency-Key and Guard-Run-Key."""
+
+CLOCK_SKEW_S = 2.0
+"""How far a vendor's clock may be from ours when a created record is recognised by its age. Small: beyond it the
+record stays in doubt and is reported, while a larger one might take somebody else's record for ours."""
+
+IDLE_JOURNALS_MAX = 64
+"""Folded journals that a process remembers besides those in use."""
+
+JSON_BYTES_MAX = 16 * 1024 * 1024
+"""JSON bodies are parsed as a whole; larger operations come as NDJSON or CSV, which are read line by line."""
+
+WAIT_S = 25.0
+"""How long a caller waits for a long run by default: Zapier and Make give up after 30 to 40 s."""
+
+WAIT_MAX_S = 300.0

@@ -1,0 +1,135 @@
+"""The words of Guard as values. One word, one meaning: docs/design.md has the list."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Fields = Mapping[str, Any]
+"""Canonical field name -> canonical JSON value. An empty field is left out where the vendor sees no difference."""
+
+Image = Fields | None
+"""What a record holds at one moment; None: there is no such record."""
+
+
+Key = tuple[str, str]
+"""Resource and id: what names a record within a target."""
+
+Known = Mapping[Key, Image]
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    UPSERT = "upsert"  # only ever asked for: it is resolved to create or update before anything is sent
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One record's share of an operation: what is asked to happen to it."""
+
+    resource: str
+    action: Action
+    id: str | None = None
+    fields: Fields = field(default_factory=dict)
+    add: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    remove: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    origin: str | None = None
+    """Of a re-creation: the id the record had before it was deleted."""
+
+    def asked(self) -> frozenset[str]:
+        """The fields this change names."""
+        return frozenset(self.fields) | frozenset(self.add) | frozenset(self.remove)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A change with the record's pre-image: ready to be snapshot.
+
+    `problem` says why this record must not be sent (no such record, the same record twice, …).
+    """
+
+    change: Change
+    before: Image
+    problem: "Failure | None" = None
+    implied_by: tuple[str, str] | None = None
+    """Resource and id of the record whose change makes the target do this by itself (a cascade): it is snapshot and
+    taken back like the rest, but not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a record was not written, in a stable code and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class Status(StrEnum):
+    """What became of one record."""
+
+    APPLIED = "applied"
+    FAILED = "failed"
+    UNKNOWN = "unknown"  # in doubt: sent, and the outcome is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one change. `after` counts only where `sealed`: the post-image is known."""
+
+    status: Status
+    id: str | None = None
+    after: Image = None
+    sealed: bool = False
+    failure: Failure | None = None
+
+
+class Restore(StrEnum):
+    """How a target brings back a deleted record."""
+
+    SAME_ID = "same_id"  # re-created under its own id (databases)
+    NEW_ID = "new_id"  # re-created, the vendor gives a new id
+    NEVER = "never"
+
+
+class Reversibility(StrEnum):
+    FULL = "full"
+    PARTIAL = "partial"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """How far one change can be taken back, and in plain words what is lost."""
+
+    level: Reversibility
+    reason: str = ""
+
+
+FULLY = Reversal(Reversibility.FULL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What comparing and restoring must know of an object type."""
+
+    name: str
+    sets: frozenset[str] = frozenset()
+    """Compared as sets and restored as differences, so that what others added stays."""
+    volatile: frozenset[str] = frozenset()
+    """Kept by the server (timestamps, counters): never compared, never restored."""
+    readonly: frozenset[str] = frozenset()
+    """Compared, but no API writes them: a difference there cannot be taken back."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Field -> the resource whose id it holds: a record created again gets its referrers pointed to the new id."""
+
+
+class Verdict(StrEnum):
+    """What a revert concludes for a field or a record."""
+
+    RESTORE = "restore"
+    ALREADY = "already"
+    CONFLICT = "conflict"
+    IRREVERSIBLE = "irreversible"
+    IN_DOUBT = "in_doubt"

@@ -1,0 +1,163 @@
+"""The transition table: every event in every phase, and that an illegal one changes nothing."""
+
+import copy
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from guard.core.entries import Event, decode, encode
+from guard.core.ids import new_run_id
+from guard.core.lifecycle import CHUNK, Illegal, RunState, event, outcome_status, overall
+
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+RUN = new_run_id(AT)
+LINES = {"inline": "", "digest": ""}
+
+
+def append(state: RunState, *events: Event) -> None:
+    _, data = encode(state.run, state.n, state.prev, AT, "w", list(events))
+    state.apply(decode(state.run, state.n, data))
+
+
+def opened() -> RunState:
+    state = RunState(RUN)
+    append(state, event("opened", kind="run"), begun("op_1"))
+    return state
+
+
+def begun(op: str) -> Event:
+    return event("begun", op=op, target="crm", resource="contacts", action="update", request="x", records=2)
+
+
+def chunk(name: str, op: str = "op_1", **members: object) -> Event:
+    return event(name, op=op, chunk=0, lines=LINES, **({"records": 2} if name == "sending" else {}), **members)
+
+
+ROADS = [("sending", "settled", "sealed"), ("sending", "sealed"), ("sending", "written", "sealed")]
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_chunk_takes_one_of_its_roads(road: tuple[str, ...]) -> None:
+    state = opened()
+    for name in road:
+        append(state, chunk(name))
+
+    assert state.operations["op_1"].chunks[0].phase == "sealed"
+
+
+@pytest.mark.parametrize("phase", ["none", "sending", "written", "settled", "sealed"])
+@pytest.mark.parametrize("name", ["sending", "written", "settled", "sealed"])
+def test_what_the_table_has_not_is_refused_and_changes_nothing(phase: str, name: str) -> None:
+    state = opened()
+    for step in {"none": (), "sending": ("sending",), "written": ("sending", "written")}.get(phase, ("sending", phase)):
+        append(state, chunk(step))
+    before = copy.deepcopy(state)
+
+    if (phase, name) in CHUNK:
+        append(state, chunk(name))
+        assert state.operations["op_1"].chunks[0].phase == CHUNK[(phase, name)]
+    else:
+        with pytest.raises(Illegal):
+            append(state, chunk(name))
+        assert state == before
+
+
+def test_the_same_operation_cannot_begin_twice() -> None:
+    with pytest.raises(Illegal):
+        append(opened(), begun("op_1"))
+
+
+def test_no_operation_begins_after_the_revert_said_closing() -> None:
+    state = opened()
+    append(state, event("closing"), event("revert_begun", revert="r"))
+
+    with pytest.raises(Illegal):
+        append(state, begun("op_2"))
+
+
+def test_an_operation_that_is_under_way_may_still_seal_while_the_run_closes() -> None:
+    state = opened()
+    append(state, chunk("sending"))
+    append(state, event("closing"), event("revert_begun", revert="r"))
+
+    append(state, chunk("sealed", applied=2, failed=0, unknown=0))
+
+    assert state.operations["op_1"].count("applied") == 2
+
+
+def test_an_ended_operation_takes_nothing_more() -> None:
+    state = opened()
+    append(state, event("ended", op="op_1", status="applied"))
+
+    with pytest.raises(Illegal):
+        append(state, chunk("sending"))
+
+
+def test_one_illegal_event_in_an_entry_refuses_all_of_it() -> None:
+    state = opened()
+
+    with pytest.raises(Illegal):
+        append(state, chunk("sending"), chunk("sending"))
+    assert state.operations["op_1"].chunks == {}
+
+
+def test_records_that_were_announced_and_never_settled_are_in_doubt() -> None:
+    state = opened()
+    append(state, chunk("sending"))
+
+    assert state.operations["op_1"].unsettled() == 2
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status"),
+    [((3, 0, 0), "applied"), ((2, 1, 0), "partial"), ((0, 3, 0), "failed"), ((0, 0, 1), "partial")],
+)
+def test_an_operation_is_called_by_its_numbers(numbers: tuple[int, int, int], status: str) -> None:
+    assert outcome_status(*numbers) == status
+
+
+def test_a_run_of_several_operations_is_partial_unless_all_came_to_the_same() -> None:
+    assert overall(["applied", "applied"]) == "applied"
+    assert overall(["applied", "failed"]) == "partial"
+
+
+class Folding(RuleBasedStateMachine):
+    """Whatever is thrown at a run: what is refused leaves no trace, and folding again gives the same state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = RunState(RUN)
+        self.entries: list[bytes] = []
+
+    @rule(
+        name=st.sampled_from(
+            ["opened", "begun", "sending", "written", "settled", "sealed", "judged", "ended", "closing", "revoked"]
+        ),
+        op=st.sampled_from(["op_1", "op_2"]),
+        number=st.integers(0, 1),
+    )
+    def throw(self, name: str, op: str, number: int) -> None:
+        made = {"begun": begun(op), "opened": event("opened", kind="run")}.get(name)
+        made = made or event(name, op=op, chunk=number, lines=LINES, records=1, status="applied")
+        before = copy.deepcopy(self.state)
+        _, data = encode(RUN, self.state.n, self.state.prev, AT, "w", [made])
+        try:
+            self.state.apply(decode(RUN, self.state.n, data))
+        except Illegal:
+            assert self.state == before
+        else:
+            self.entries.append(data)
+
+    @invariant()
+    def folding_again_gives_the_same(self) -> None:
+        again = RunState(RUN)
+        for n, data in enumerate(self.entries):
+            again.apply(decode(RUN, n, data))
+        assert again == self.state
+
+
+TestFolding = Folding.TestCase
+TestFolding.settings = settings(deadline=None, max_examples=40, stateful_step_count=25)
