@@ -1,0 +1,116 @@
+"""What the flows need of a target, be it a vendor's API or a database.
+
+async with target.work() as work:            # a database: one transaction; an API: nothing to hold
+    touched  = await work.before(changes)    # upserts resolved, pre-images read (a database: rows locked)
+    …the flow makes the snapshot durable…
+    outcomes = await work.write(touched)     # sends
+    outcomes = await work.after(touched, outcomes)   # post-images that the answers did not carry
+    await work.commit()                      # a database: now it is so; an API: nothing
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from guard.core.model import Change, Image, Known, Outcome, Resource, Reversal, Touched
+from handlers.base import Traits
+
+
+class Work(Protocol):
+    """One operation's or revert's passage through a target. Not shared between operations.
+
+    An API's may be used by several chunks at once; a database's (`traits.isolated`) by one chunk after the other.
+    """
+
+    receipt: str | None
+    """A database: the transaction's own id, known once `write` was called; the snapshot's journal keeps it."""
+
+    def select(
+        self, resource: str, action: str, fields: Mapping[str, Any], where: Mapping[str, Any]
+    ) -> AsyncIterator[list[Change]]:
+        """The changes of an operation that names a filter in place of ids, a chunk at a time. Raises Refused."""
+        ...
+
+    async def look(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
+        """What the records hold now (a database: and nobody changes them until commit). Raises Unavailable."""
+        ...
+
+    async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
+        """Each change with its pre-image, and the changes the target makes by itself because of them (cascades).
+
+        Upserts come back as creates or updates. A record that must not be sent carries its `problem`. `known` are
+        images that `look` has just answered: they are not read again. Implied changes stand before the change
+        that implies them, in the order in which the target carries them out.
+        Raises Unavailable (nothing was written), Refused (the whole operation cannot be).
+        """
+        ...
+
+    async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
+        """Send those that have no problem; one outcome per change, in order. Never raises once it may have sent."""
+        ...
+
+    async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes with post-images read where they are not sealed, unknown ones settled where reading can."""
+        ...
+
+    async def commit(self) -> None:
+        """Raises Unavailable (certainly nothing was written) or InDoubt."""
+        ...
+
+
+class Target(Protocol):
+    """A configured connection to one system."""
+
+    name: str
+    traits: Traits
+    chunk_records: int
+    """Records read, snapshot and written together."""
+    side_effects: str
+    """What a write sets off that nothing takes back, in words; empty: nothing is known to."""
+    referred_to: frozenset[str]
+    """Resources whose ids are fields of others and that get a new id when they are created again."""
+
+    async def resource(self, name: str) -> Resource:
+        """Raises Refused (unknown_resource), Unavailable."""
+        ...
+
+    def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
+        """One record of a bulk operation as a change; `resource` was opened before. Raises Refused."""
+        ...
+
+    def references(self, resource: str) -> Mapping[str, str]:
+        """Fields that hold ids of other resources, where a re-created record gets a new id."""
+        ...
+
+    def touches(self, change: Change) -> frozenset[str] | None:
+        """The fields that are the change's to take back; None: every difference is."""
+        ...
+
+    def same(self, resource: str, name: str, asked: Any, found: Any) -> bool: ...
+
+    def reversal(self, change: Change, before: Image) -> Reversal: ...
+
+    def work(self) -> AbstractAsyncContextManager[Work]: ...
+
+    async def find(self, change: Change) -> str | None:
+        """The id of the record that a create may have made; None: there is none. Raises Refused, Unavailable."""
+        ...
+
+    def created_since(self, resource: str, image: Image, since: datetime) -> bool:
+        """Does the image tell that the record was created after `since`? False where it tells nothing."""
+        ...
+
+    async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
+        """What the records hold now, for showing. Raises Unavailable."""
+        ...
+
+    async def committed(self, receipt: str) -> bool | None:
+        """What became of a database's transaction; None: it cannot be told (any more), or is still going on."""
+        ...
+
+    async def check(self) -> None:
+        """Is the target there and the credential good? Raises Unavailable."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,145 @@
+"""The only HTTP client: sends one call to a vendor, paced, retried where nothing can happen twice.
+
+What the transport may do wrong ends here as one of two facts: NotSent (no byte of the request can have been
+acted upon) or NoAnswer (it may have been).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx2
+import orjson
+
+from guard.core.limits import REPLY_BYTES_MAX
+from guard.target.pace import Pace, TooLong
+from handlers.base import Call, Reply
+
+ATTEMPTS_MAX = 4
+_BACKOFF_S = 0.25
+_TOO_MANY = 429
+_SERVER_ERROR = 500
+
+
+class NotSent(Exception):
+    """The request cannot have been acted upon."""
+
+
+class Paused(NotSent):
+    """Not sent, and trying again soon is no use."""
+
+
+class NoAnswer(Exception):
+    """The request may have been acted upon; its answer is lost."""
+
+
+class Client:
+    """`headers` go with every call: the credential and what the vendor asks for besides."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, str], pace: Pace, timeout_s: float) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = dict(headers)
+        self._pace = pace
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(timeout_s, connect=5.0),
+            # Idle connections are dropped before common servers drop them: a write on one that the server has just
+            # closed would be in doubt for nothing.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0),
+            trust_env=False,
+        )
+
+    async def read(self, call: Call) -> Reply:
+        """Raises NotSent, NoAnswer after the last attempt; any status is an answer."""
+        return await self._repeat(call, repeatable=True)
+
+    async def write(self, call: Call) -> Reply:
+        """Like read, but repeated after a doubtful outcome only where the call is repeatable."""
+        return await self._repeat(call, repeatable=call.repeatable)
+
+    async def _repeat(self, call: Call, *, repeatable: bool) -> Reply:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            last = attempt == ATTEMPTS_MAX
+            try:
+                reply = await self._once(call)
+            except NotSent as error:
+                if last or isinstance(error, Paused):
+                    raise
+            except NoAnswer:
+                if last or not repeatable:
+                    raise
+            else:
+                again = reply.status == _TOO_MANY or (repeatable and reply.status >= _SERVER_ERROR)
+                if last or not again:
+                    return reply
+            await asyncio.sleep(_BACKOFF_S * 2 ** (attempt - 1))
+        raise AssertionError  # the last attempt returns or raises
+
+    async def _once(self, call: Call) -> Reply:
+        content = b"" if call.body is None else orjson.dumps(call.body)
+        headers = {"content-type": "application/json"} if content else {}
+        query = str(httpx2.QueryParams(dict(call.query)))
+        async with self.stream(call.method, call.path, query, headers, content) as (response, _):
+            return Reply(response.status_code, await _body(response), response.headers)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes
+    ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
+        """One attempt; the response with its headers as received and its body still to be read."""
+        url = self._base_url + path + (f"?{query}" if query else "")
+        request = self._http.build_request(method, url, headers={**self._headers, **headers}, content=content)
+        async with self._paced():
+            try:
+                response = await self._http.send(request, stream=True)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+                raise NotSent(_sentence(error)) from error
+            except httpx2.RequestError as error:
+                raise NoAnswer(_sentence(error)) from error
+            try:
+                self._learn(response)
+                yield response, response.headers
+            except httpx2.RequestError as error:
+                raise NoAnswer(_sentence(error)) from error
+            finally:
+                await response.aclose()
+
+    @asynccontextmanager
+    async def _paced(self) -> AsyncIterator[None]:
+        try:
+            await self._pace.__aenter__()
+        except TooLong as error:
+            raise Paused(str(error)) from None
+        try:
+            yield
+        finally:
+            await self._pace.__aexit__(None, None, None)
+
+    def _learn(self, response: httpx2.Response) -> None:
+        self._pace.learn(response.headers)
+        if response.status_code == _TOO_MANY:
+            self._pace.pause(response.headers)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+async def _body(response: httpx2.Response) -> bytes:
+    """The decoded body. One that is too large to be understood is taken as if it had not come."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > REPLY_BYTES_MAX:
+            raise NoAnswer(f"its answer is larger than {REPLY_BYTES_MAX} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong without addresses or contents (I10)."""
+    return {
+        "ConnectError": "the connection was refused or could not be made",
+        "ConnectTimeout": "no connection could be made in time",
+        "PoolTimeout": "no connection became free in time",
+        "ReadTimeout": "it did not answer in time",
+        "WriteTimeout": "it did not take the request in time",
+    }.get(type(error).__name__, "the connection broke")

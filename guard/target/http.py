@@ -1,0 +1,361 @@
+"""Runs a handler over HTTP: finds, reads, writes and reads back the records of one operation."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from guard.core.errors import GuardError, Refused, Unavailable
+from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
+from guard.core.model import Action, Change, Failure, Image, Key, Known, Outcome, Resource, Reversal, Status, Touched
+from guard.core.past import changed_fields
+from guard.target.base import Work
+from guard.target.client import Client, NoAnswer, NotSent
+from guard.target.locks import RecordLocks
+from handlers.base import CREATED_INSTEAD, DUPLICATE, OTHER_RECORD, Call, Handler, Reply, Write
+
+log = structlog.get_logger()
+
+MISSING = Failure("not_found", "The target has no record with this id; nothing was written.")
+TWICE = Failure("duplicate_record", "Another record of this operation is the same one; this one was not written.")
+_NOT_SENT = Failure("not_sent", "The target could not be reached; nothing was written.")
+_NO_ANSWER = Failure("no_answer", "The target's answer was lost; it may have been written.")
+_NO_CALL = Failure("not_writable", "The target has no call that writes this.")
+_PARTLY = Failure("partly_applied", "The target wrote only a part of it.")
+
+
+class HttpTarget:
+    """A vendor's API behind one handler, one credential and one pace."""
+
+    def __init__(self, name: str, handler: Handler, client: Client) -> None:
+        self.name = name
+        self.handler = handler
+        self.client = client
+        self.traits = handler.traits
+        self.side_effects = handler.side_effects
+        self.locks = RecordLocks()
+        self.referred_to = frozenset(
+            named for resource in handler.resources.values() for named in resource.references.values()
+        )
+        batch = max(self.traits.read_max, self.traits.write_max)
+        # A multiple of the larger batch, so that chunking costs no call.
+        self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
+
+    async def resource(self, name: str) -> Resource:
+        if name not in self.handler.resources:
+            known = ", ".join(sorted(self.handler.resources))
+            raise Refused("unknown_resource", f"{self.name} has no resource {name!r}; it has {known}.")
+        return self.handler.resources[name]
+
+    def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
+        return self.handler.change(resource, action, record)
+
+    def references(self, resource: str) -> Mapping[str, str]:
+        return self.handler.resources[resource].references
+
+    def touches(self, change: Change) -> frozenset[str] | None:
+        return self.handler.touches(change)
+
+    def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
+        return self.handler.same(resource, name, asked, found)
+
+    def reversal(self, change: Change, before: Image) -> Reversal:
+        return self.handler.reversal(change, before)
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Work]:
+        work = HttpWork(self)
+        try:
+            yield work
+        finally:
+            work.release_all()
+
+    async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
+        """Raises Unavailable where a record's image cannot be had, for then nothing may be written."""
+        calls = self.handler.read(resource, ids)
+        replies = await asyncio.gather(*(self._answer(call) for call, _ in calls))
+        images: dict[str, Image] = {}
+        for (_, asked), reply in zip(calls, replies, strict=True):
+            found = self.handler.images(resource, asked, reply)
+            if any(id_ not in found for id_ in asked):
+                raise _unreadable(self.name, reply)
+            images |= found
+        return images
+
+    def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:
+        """What an answer says, and "unknown" where the handler falls over it: what was sent must be accounted for."""
+        try:
+            return self.handler.outcomes(changes, reply)
+        except Exception:  # noqa: BLE001 - a vendor's answer may be anything; the records were sent already
+            log.warning("answer_not_understood", target=self.name, status=reply.status)
+            return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(changes)
+
+    async def find(self, change: Change) -> str | None:
+        """The id of the record that a create or upsert would meet. Raises Refused where nothing tells."""
+        call = self.handler.find(change)
+        if call is None:
+            raise Refused("invalid_record", "Nothing in this record tells which one it is: name its id.")
+        reply = await self._answer(call)
+        if not 200 <= reply.status < 300 or reply.json() is None:
+            raise _unreadable(self.name, reply)
+        return self.handler.found(change, reply)
+
+    def created_since(self, resource: str, image: Image, since: datetime) -> bool:
+        created = self.handler.created_at(resource, image)
+        return bool(created) and datetime.fromisoformat(str(created)) >= since - timedelta(seconds=CLOCK_SKEW_S)
+
+    async def _answer(self, call: Call) -> Reply:
+        try:
+            return await self.client.read(call)
+        except (NotSent, NoAnswer) as error:
+            raise Unavailable(
+                "target_unavailable", f"{self.name} cannot be read ({error}). Nothing was written; try again."
+            ) from error
+
+    async def committed(self, receipt: str) -> bool | None:
+        """An API has no transactions, so nothing ever asks with a receipt of one."""
+        del receipt
+        return None
+
+    async def check(self) -> None:
+        """Any answer but a refusal of the credential will do: an unknown id is asked for."""
+        resource = next(iter(self.handler.resources))
+        (call, _), *_ = self.handler.read(resource, ["guardcheck0000000000"])
+        reply = await self._answer(call)
+        if reply.status in (401, 403) or reply.status >= 500:
+            raise _unreadable(self.name, reply)
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+class HttpWork:
+    """See guard.target.base.Work. Nothing is held at the vendor; the records are locked within this process."""
+
+    receipt: str | None = None
+
+    def __init__(self, target: HttpTarget) -> None:
+        self._target = target
+        self._handler = target.handler
+        self._held: set[Key] = set()
+        self._resolved: set[Key] = set()
+        self._began = datetime.now(UTC)
+
+    def select(
+        self, resource: str, action: str, fields: Mapping[str, Any], where: Mapping[str, Any]
+    ) -> AsyncIterator[list[Change]]:
+        del resource, action, fields, where
+        raise Refused("invalid_request", f"{self._target.name} takes no filter: name the records by their ids.")
+
+    async def look(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
+        await self._lock((resource, id_) for id_ in ids)
+        return await self._target.read(resource, ids)
+
+    async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
+        found = await asyncio.gather(*(self._resolve(change) for change in changes))
+        to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
+        images = known if known is not None else await self._read_locked(to_read)
+        return [self._with_image(touched, images) for touched in found]
+
+    async def _resolve(self, change: Change) -> Touched:
+        """An upsert becomes what it will be; of two that mean the same record, the second is not sent."""
+        if change.action is not Action.UPSERT:
+            return Touched(change, None)
+        try:
+            id_ = change.id or await self._target.find(change)
+        except Refused as error:
+            return Touched(change, None, Failure(error.code, error.detail))
+        if id_ is None:
+            return Touched(replace(change, action=Action.CREATE), None)
+        if (change.resource, id_) in self._resolved:
+            return Touched(change, None, TWICE)
+        self._resolved.add((change.resource, id_))
+        return Touched(replace(change, action=Action.UPDATE, id=id_), None)
+
+    async def _read_locked(self, changes: Sequence[Change]) -> Known:
+        by_resource: dict[str, list[str]] = {}
+        for change in changes:
+            by_resource.setdefault(change.resource, []).append(str(change.id))
+        images: dict[Key, Image] = {}
+        for resource, ids in by_resource.items():
+            found = await self.look(resource, ids)
+            images |= {(resource, id_): image for id_, image in found.items()}
+        return images
+
+    def _with_image(self, touched: Touched, images: Known) -> Touched:
+        change = touched.change
+        if touched.problem or change.action is Action.CREATE:
+            return touched
+        before = images[change.resource, str(change.id)]
+        return replace(touched, before=before, problem=MISSING if before is None else None)
+
+    async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
+        sendable = [i for i, each in enumerate(touched) if not each.problem]
+        changes = [touched[i].change for i in sendable]
+        answers: list[list[Outcome]] = [[] for _ in changes]
+        for step in self._handler.write(changes, [touched[i].before for i in sendable]):
+            # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
+            live = [w for w in step if not all(_gave_up(answers[p]) for p in w.positions)]
+            for write, outcomes in zip(
+                live, await asyncio.gather(*(self._send(changes, w) for w in live)), strict=True
+            ):
+                for position, outcome in zip(write.positions, outcomes, strict=True):
+                    answers[position].append(outcome)
+        result = [_not_sent(each) for each in touched]
+        for i, given in zip(sendable, answers, strict=True):
+            result[i] = merged(given)
+        return result
+
+    async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
+        theirs = [changes[position] for position in write.positions]
+        try:
+            reply = await self._target.client.write(write.call)
+        except NotSent:
+            return [Outcome(status=Status.FAILED, failure=_NOT_SENT)] * len(theirs)
+        except NoAnswer:
+            return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(theirs)
+        return self._target.outcomes(theirs, reply)
+
+    async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        try:
+            settled = await asyncio.gather(
+                *(self._settle(each, outcome) for each, outcome in zip(touched, outcomes, strict=True))
+            )
+        finally:
+            self._release((each.change.resource, str(each.change.id)) for each in touched)
+        return list(settled)
+
+    async def _settle(self, touched: Touched, outcome: Outcome) -> Outcome:
+        """Read back what the answer did not tell. Where that fails the outcome stays as it is: not sealed."""
+        if touched.problem or outcome.failure == OTHER_RECORD:
+            return outcome
+        try:
+            if touched.change.action is Action.CREATE:
+                return await self._settle_create(touched.change, outcome)
+            if outcome.failure == CREATED_INSTEAD and outcome.id:
+                images = await self._target.read(touched.change.resource, [outcome.id])
+                return replace(outcome, after=images[outcome.id], sealed=True)
+            if outcome.status is Status.FAILED:
+                return outcome
+            if not outcome.sealed or self._is_odd(touched, outcome.after):
+                change = touched.change
+                images = await self._target.read(change.resource, [str(change.id)])
+                outcome = replace(outcome, after=images[str(change.id)], sealed=True)
+            return self._verify(touched, outcome)
+        except GuardError:
+            return outcome
+
+    def _is_odd(self, touched: Touched, after: Image) -> bool:
+        """An answer that shows neither what was asked for nor what was there is not relied upon: it is read back."""
+        change, before = touched.change, touched.before or {}
+        return any(
+            (after or {}).get(name) != before.get(name) and not self._same(change, name, after)
+            for name in change.fields
+            if name not in self._handler.resources[change.resource].sets
+        )
+
+    async def _settle_create(self, change: Change, outcome: Outcome) -> Outcome:
+        id_ = outcome.id
+        refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
+        if outcome.status is not Status.APPLIED and not refused and self._handler.find(change) is not None:
+            # An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same.
+            id_ = await self._target.find(change)
+        if id_ is None:
+            return outcome
+        image = (await self._target.read(change.resource, [id_]))[id_]
+        if outcome.status is not Status.APPLIED and not self._is_ours(change, image):
+            return outcome
+        return Outcome(status=Status.APPLIED, id=id_, after=image, sealed=image is not None)
+
+    def _is_ours(self, change: Change, image: Image) -> bool:
+        """Was this record created by the call in doubt? Only if it is new and holds what was asked for."""
+        new = image is not None and self._target.created_since(change.resource, image, self._began)
+        return new and all(self._same(change, name, image) for name in change.fields if name in (image or {}))
+
+    def _verify(self, touched: Touched, outcome: Outcome) -> Outcome:
+        """Compare what was asked for with what is there: an answer of 200 is no proof either."""
+        change, before, after = touched.change, touched.before, outcome.after
+        if change.action is Action.DELETE:
+            return self._verify_delete(outcome)
+        resource = self._handler.resources[change.resource]
+        moved = set(changed_fields(before, after, resource))
+        kept = [
+            n for n in change.fields if n not in moved and n not in resource.sets and not self._same(change, n, after)
+        ]
+        if after is None or not kept:
+            done = outcome.status is Status.APPLIED or bool(moved & change.asked()) or not change.asked()
+            return replace(outcome, status=Status.APPLIED) if done else _undone(outcome)
+        if not moved & self._handler.touches(change):
+            return _undone(outcome)
+        names = ", ".join(sorted(kept))
+        return replace(
+            outcome, status=Status.APPLIED, failure=Failure(_PARTLY.code, f"{_PARTLY.message} It kept {names}.")
+        )
+
+    def _verify_delete(self, outcome: Outcome) -> Outcome:
+        if outcome.after is None:
+            return replace(outcome, status=Status.APPLIED, failure=None)
+        return _undone(outcome)
+
+    def _same(self, change: Change, name: str, image: Image) -> bool:
+        return self._handler.same(change.resource, name, change.fields[name], (image or {}).get(name))
+
+    async def commit(self) -> None:
+        """What a vendor's API has done is done."""
+
+    async def _lock(self, keys: Any) -> None:
+        wanted = {key for key in keys if key not in self._held}
+        await self._target.locks.acquire(wanted)
+        self._held |= wanted
+
+    def _release(self, keys: Any) -> None:
+        held = {key for key in keys if key in self._held}
+        self._held -= held
+        self._target.locks.release(held)
+
+    def release_all(self) -> None:
+        self._release(set(self._held))
+
+
+def merged(answers: Sequence[Outcome]) -> Outcome:
+    """One record's several calls as one outcome. A mixture is in doubt: only reading tells what is there now."""
+    if not answers:
+        return Outcome(status=Status.FAILED, failure=_NO_CALL)
+    if len({answer.status for answer in answers}) == 1:
+        return answers[-1]
+    failure = next(answer.failure for answer in answers if answer.failure)
+    return Outcome(status=Status.UNKNOWN, id=answers[-1].id, failure=failure)
+
+
+def _gave_up(answers: Sequence[Outcome]) -> bool:
+    return any(answer.status is not Status.APPLIED for answer in answers)
+
+
+def _not_sent(touched: Touched) -> Outcome:
+    return Outcome(status=Status.FAILED, failure=touched.problem or _NO_CALL)
+
+
+def _undone(outcome: Outcome) -> Outcome:
+    """The record is as it was. After an answer that is certain; without one it may still be on its way."""
+    if outcome.status is Status.UNKNOWN and outcome.failure and outcome.failure.code != "vendor_error":
+        return replace(outcome, sealed=False, after=None)
+    failure = outcome.failure or Failure("not_applied", "The target answered that it was done, and did nothing.")
+    return replace(outcome, status=Status.FAILED, failure=failure, sealed=False, after=None)
+
+
+def _unreadable(target: str, reply: Reply) -> Unavailable:
+    if reply.status in (401, 403):
+        return Unavailable(
+            "target_refused",
+            f"{target} refused Guard's own credential ({reply.status}). Nothing was written. "
+            "Renew the credential in Guard's settings.",
+        )
+    return Unavailable(
+        "target_unavailable",
+        f"{target} answered {reply.status} in a way that is no record. Nothing was written; try again later.",
+    )

@@ -1,0 +1,168 @@
+"""Sending a chunk: which changes one statement carries out, and what each statement did."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from guard.core.errors import Refused, Unavailable
+from guard.core.model import Action, Change, Failure, Fields, Outcome, Status, Touched
+from guard.target.postgresql import statements
+from guard.target.postgresql.catalog import Table
+from guard.target.postgresql.failures import UNIQUE_VIOLATION, constraint, sqlstate
+from guard.target.postgresql.statements import Rows
+from guard.target.postgresql.values import id_of, key_texts
+
+KEPT = Failure("not_applied", "The database left this row as it was: a trigger or a row security policy kept it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Changes that one statement carries out."""
+
+    resource: str
+    action: Action
+    columns: tuple[str, ...]
+    again: bool
+    """Rows that come back: they keep the ids they had."""
+    positions: list[int]
+
+
+def groups(touched: Sequence[Touched]) -> Iterator[Group]:
+    """In the order given. Updates of different columns in a row are sorted by their columns: they are different rows,
+    and a sparse CSV would make as many statements as it has rows. Creates are not: one may refer to the one before."""
+    sendable = (i for i, each in enumerate(touched) if _sendable(each))
+    for (resource, action), run in groupby(sendable, lambda i: (touched[i].change.resource, touched[i].change.action)):
+        if action is not Action.UPDATE:
+            for (columns, again), part in groupby(run, lambda i: _shape(touched[i].change)):
+                yield Group(resource, action, columns, again, list(part))
+            continue
+        by_columns: dict[tuple[str, ...], list[int]] = {}
+        for i in run:
+            by_columns.setdefault(_shape(touched[i].change)[0], []).append(i)
+        for columns, positions in by_columns.items():
+            yield Group(resource, action, columns, again=False, positions=positions)
+
+
+def _sendable(touched: Touched) -> bool:
+    nothing = touched.change.action is Action.UPDATE and not touched.change.fields
+    return not (touched.problem or touched.implied_by or nothing)
+
+
+def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
+    return tuple(sorted(change.fields)), change.origin is not None
+
+
+async def answered_rows(
+    connection: AsyncConnection, table: Table, statement: sa.Executable, rows: Rows
+) -> list[tuple[int, Fields]]:
+    """Position in `rows` (from 0) and image of each row that the statement answers."""
+    if not rows:
+        return []
+    names = list(table.columns)
+    result = await connection.execute(statement)
+    return [(row[0] - 1, dict(zip(names, row[1:], strict=True))) for row in result.all()]
+
+
+class Sender:
+    """Writes groups of changes over one connection. Raises the driver's errors, Refused, Unavailable."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self.upserted: set[str] = set()
+        """Key constraints of tables where an upsert found no row: one that is there now came in between."""
+
+    async def send(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
+        match group.action:
+            case Action.CREATE:
+                return await self._create(table, group, changes)
+            case Action.DELETE:
+                return await self._delete(table, changes)
+            case _:
+                return await self._update(table, group.columns, changes)
+
+    async def _update(self, table: Table, columns: Sequence[str], changes: Sequence[Change]) -> list[Outcome]:
+        rows = [[*key_texts(table, change.id), *(change.fields[name] for name in columns)] for change in changes]
+        if table.unique.isdisjoint(columns):
+            found = await answered_rows(self._connection, table, statements.update(table, columns, rows), rows)
+        else:
+            found = await self._update_unique(table, columns, rows)
+        images = dict(found)
+        return [
+            Outcome(status=Status.APPLIED, id=change.id, after=images[i], sealed=not table.reread)
+            if i in images
+            else Outcome(status=Status.FAILED, id=change.id, failure=KEPT)
+            for i, change in enumerate(changes)
+        ]
+
+    async def _update_unique(self, table: Table, columns: Sequence[str], rows: Rows) -> list[tuple[int, Fields]]:
+        """PostgreSQL checks unique values row by row, in an order of its own, so a value that moves from one row of
+        the statement to another may be refused: then each row is written by itself, as soon as it can be."""
+        try:
+            async with self._connection.begin_nested():
+                return await answered_rows(self._connection, table, statements.update(table, columns, rows), rows)
+        except IntegrityError as error:
+            if sqlstate(error) != UNIQUE_VIOLATION:
+                raise
+        found: list[tuple[int, Fields]] = []
+        waiting = list(range(len(rows)))
+        while waiting:
+            blocked: list[int] = []
+            for i in waiting:
+                try:
+                    async with self._connection.begin_nested():
+                        one = await answered_rows(
+                            self._connection, table, statements.update(table, columns, [rows[i]]), [rows[i]]
+                        )
+                except IntegrityError as error:
+                    if sqlstate(error) != UNIQUE_VIOLATION or (len(blocked) + 1 == len(waiting)):
+                        raise
+                    blocked.append(i)
+                else:
+                    found += [(i, image) for _, image in one]
+            waiting = blocked
+        return found
+
+    async def _create(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
+        columns = group.columns
+        rows = [[change.fields[name] for name in columns] for change in changes]
+        try:
+            if columns:
+                images = await self._images(table, statements.insert(table, columns, rows, overriding=group.again))
+            else:
+                defaults = statements.insert_defaults(table)
+                images = [image for _ in rows for image in await self._images(table, defaults)]
+        except IntegrityError as error:
+            if constraint(error) in self.upserted:
+                raise Unavailable(
+                    "target_unavailable",
+                    f"Another transaction created a row of {table.name} at the same time. Nothing was written; "
+                    "try again.",
+                ) from None
+            raise
+        if len(images) != len(rows):
+            # Which ones are missing cannot be told, for a row has no id before it is there.
+            raise Refused(
+                "operation_failed", f"A trigger of {table.name} kept a row from being created. Nothing was written."
+            )
+        return [
+            Outcome(status=Status.APPLIED, id=id_of(table, image), after=image, sealed=not table.reread)
+            for image in images
+        ]
+
+    async def _delete(self, table: Table, changes: Sequence[Change]) -> list[Outcome]:
+        rows = [key_texts(table, change.id) for change in changes]
+        deleted = {row[0] - 1 for row in await self._connection.execute(statements.delete(table, rows))}
+        return [
+            Outcome(status=Status.APPLIED, id=change.id, sealed=True)
+            if i in deleted
+            else Outcome(status=Status.FAILED, id=change.id, failure=KEPT)
+            for i, change in enumerate(changes)
+        ]
+
+    async def _images(self, table: Table, statement: sa.Executable) -> list[Fields]:
+        names = list(table.columns)
+        return [dict(zip(names, row, strict=True)) for row in await self._connection.execute(statement)]

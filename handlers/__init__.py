@@ -1,0 +1,6 @@
+"""The registry of systems. docs/add-a-handler.md: one file, one line here, one in the conformance suite."""
+
+from handlers.base import Handler
+from handlers.highlevel import HighLevel
+
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel,)}

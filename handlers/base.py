@@ -1,0 +1,271 @@
+"""What a handler is: class data and pure, synchronous hooks about one kind of system.
+
+Reading, pacing, retrying, paging, chunking and mapping of errors live once, in guard/target. A handler says which
+vendor calls read, write and find records, what an answer means, and which of the vendor's own requests are writes.
+docs/add-a-handler.md builds one step by step; tests/handlers holds the suite that says whether it is right.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import orjson
+
+from guard.core.errors import Refused
+from guard.core.model import (
+    Change,
+    Failure,
+    Image,
+    Outcome,
+    Resource,
+    Restore,
+    Reversal,
+)
+
+READ = "read"
+WRITE = "write"
+
+DUPLICATE = "duplicate"
+"""Failure code of a creation that the vendor refused because the record is there already: certainly not created."""
+
+CREATED_INSTEAD = Failure("created_instead", "The target created a new record in place of the one its search named.")
+"""Of an upsert: the record that the vendor's answer names is new, so taking it back is deleting it."""
+
+OTHER_RECORD = Failure(
+    "other_record",
+    "The target wrote to another record than its own search had named; what that one held before is not known.",
+)
+"""Of an upsert: the vendor's answer names a record whose pre-image was not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """A vendor's rate limit: `requests` in any `per_s` seconds, at most `concurrency` at once."""
+
+    requests: int
+    per_s: float
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitHeaders:
+    """The vendor's headers that tell its limit; all lower case. interval is in milliseconds."""
+
+    maximum: str
+    remaining: str
+    interval_ms: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a target system can do. No defaults: a handler's author decides each, from the vendor's documentation."""
+
+    read_max: int
+    """Records per read call."""
+    write_max: int
+    """Records per write call."""
+    answer_carries_image: bool
+    """An update's answer shows the record as it is afterwards, so that it need not be read again."""
+    isolated: bool
+    """Reading, writing and reading back see no other writer in between: every difference is the run's."""
+    restore_deleted: Restore
+    limits: Limits | None
+    limit_headers: LimitHeaders | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request to the vendor. `path` begins with '/', is relative to the base URL and already escaped."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    repeatable: bool = False
+    """Sending it twice leaves the same state as once (reads; writes that set fields)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A vendor call and the positions of the changes it carries out."""
+
+    call: Call
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A vendor's answer, whatever it is: HTML from a proxy and half a JSON are answers, too."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> Any:
+        """The decoded body; None where it is not JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+    def part(self, *path: str) -> Any:
+        """The member at path of a JSON object; None where the answer has none."""
+        found = self.json()
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One of the vendor's own requests. `path` is a template: `/contacts/{id}`; a name matches one segment.
+
+    kind READ passes untouched whatever its method; WRITE is guarded: `action` and `resource` say what it does, the
+    handler's `changes` says to which records.
+    """
+
+    method: str
+    path: str
+    kind: str
+    resource: str = ""
+    action: str = ""
+
+    def match(self, method: str, path: str) -> dict[str, str] | None:
+        """The values of the names in the template, if the request is this route's. A final '/' does not matter."""
+        if method != self.method:
+            return None
+        found = _pattern(self.path).fullmatch(path.rstrip("/") or "/")
+        return found.groupdict() if found else None
+
+
+_patterns: dict[str, re.Pattern[str]] = {}
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    if template not in _patterns:
+        parts = re.split(r"\{(\w+)\}", template.rstrip("/") or "/")
+        text = "".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+        _patterns[template] = re.compile(text)
+    return _patterns[template]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that came through the pass-through, as far as a handler needs it."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Handler(ABC):
+    """Knows one kind of system. Subclasses are stateless but for their settings."""
+
+    name: ClassVar[str]
+    base_url: ClassVar[str]
+    traits: ClassVar[Traits]
+    resources: ClassVar[Mapping[str, Resource]]
+    routes: ClassVar[Sequence[Route]]
+    actions: ClassVar[Mapping[str, Sequence[str]]]
+    """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
+    side_effects: ClassVar[str]
+    """What a write sets off that no API takes back, in words for the revert page."""
+
+    @abstractmethod
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """Raises ValueError with a sentence where an option is missing or not known."""
+
+    def route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        """The route that a request takes. First match wins, so the literal ones stand before the templates."""
+        for route in self.routes:
+            if (params := route.match(method, path)) is not None:
+                return route, params
+        return None
+
+    @abstractmethod
+    def headers(self, credential: str) -> dict[str, str]:
+        """Headers of every call: who Guard is, and the API's version."""
+
+    @abstractmethod
+    def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
+        """One record of POST /v1/operations as a change, in canonical field names. Raises Refused."""
+
+    @abstractmethod
+    def changes(self, route: Route, request: Request) -> list[Change]:
+        """The changes of one of the vendor's own requests. Raises Refused where it cannot tell (I8)."""
+
+    @abstractmethod
+    def read(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """The fewest calls that read these records, each with the ids it answers for."""
+
+    @abstractmethod
+    def images(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, Image]:
+        """What the answer says of each id: its image, or None where it does not exist.
+
+        An id that the answer says nothing reliable about is left out; then nothing is written.
+        """
+
+    def find(self, change: Change) -> Call | None:
+        """The call that finds the record a create or upsert would meet; None: nothing identifies it."""
+        del change
+        return None
+
+    def found(self, change: Change, reply: Reply) -> str | None:
+        """The id in the answer to `find`; None: there is no such record. Raises Refused where it cannot tell."""
+        del change, reply
+        return None
+
+    @abstractmethod
+    def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
+        """The fewest calls that carry out the changes, in steps: a step begins when the one before it ended.
+
+        `before` are the changes' pre-images, for what can only be written together with what is there.
+
+        The last call of each change should be the one whose answer carries the post-image, where there is one.
+        """
+
+    @abstractmethod
+    def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:
+        """What one answer to a write says of each of its changes. Total: whatever comes back, never an exception.
+
+        A change whose failure code is "vendor_error" was not done if a read finds the record unchanged; after
+        "no_answer" it may still be on its way. OTHER_RECORD says that it was done, but not to the change's record.
+        """
+
+    def touches(self, change: Change) -> frozenset[str]:
+        """The fields that are the change's to take back: those it names and those the vendor derives from them."""
+        return change.asked()
+
+    def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
+        """Is what was found what was asked for, on the vendor's terms (trimmed, lower-cased, normalised)?"""
+        del resource, name
+        return bool(asked == found)
+
+    def created_at(self, resource: str, image: Image) -> str | None:
+        """When the record was created, ISO 8601, as its image tells; None: it does not."""
+        del resource, image
+        return None
+
+    @abstractmethod
+    def reversal(self, change: Change, before: Image) -> Reversal:
+        """How far this change can be taken back."""
+
+
+def unwritable(resource: str, names: Sequence[str]) -> Refused:
+    listed = ", ".join(sorted(names)[:10])
+    return Refused("unknown_field", f"{resource} has no writable field named {listed}. Nothing was written.")
+
+
+def refuse_unknown_action(handler: Handler, resource: str, action: str) -> None:
+    """Raise Refused unless the handler does this."""
+    if resource not in handler.resources:
+        known = ", ".join(sorted(handler.resources))
+        raise Refused("unknown_resource", f"{handler.name} has no resource {resource!r}; it has {known}.")
+    if action not in handler.actions[resource]:
+        known = ", ".join(handler.actions[resource])
+        raise Refused("unknown_action", f"{resource} takes {known}; not {action!r}.")

@@ -1,0 +1,240 @@
+"""The main job on a real PostgreSQL: a bulk operation through Guard's door, and its revert URL."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from guard.assembly import assemble
+from guard.flows.guard import Guard
+from guard.flows.recover import recover
+from guard.flows.verify import verify_all
+from guard.settings import parse
+from guard.web.app import create_app
+from tests.target.rows import Sql, snapshot
+from tests.world import KEY, PUBLIC_URL, path_of
+
+STAFF = """
+CREATE TABLE team (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE);
+CREATE TABLE staff (
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    team int REFERENCES team ON DELETE CASCADE,
+    name text NOT NULL CHECK (name <> 'forbidden'),
+    salary numeric(12, 2),
+    yearly numeric GENERATED ALWAYS AS (salary * 12) STORED,
+    skills text[], extra jsonb, hired timestamptz, changes int NOT NULL DEFAULT 0
+);
+CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NEW.changes := OLD.changes + 1; RETURN NEW; END $$;
+INSERT INTO team (name) SELECT 'team ' || n FROM generate_series(1, 5) n;
+INSERT INTO staff (team, name, salary, skills, extra, hired)
+    SELECT n % 5 + 1, 'person ' || n, n * 10.10, ARRAY['a', NULL, 'c"' || n], jsonb_build_object('n', n),
+           timestamptz '2026-01-01 00:00:00.123456+00' + n * interval '1 hour'
+    FROM generate_series(1, 3000) n;
+UPDATE staff SET skills = NULL, extra = '{}', salary = NULL WHERE id % 7 = 0;
+"""
+
+
+class Hr:
+    """A Guard in front of a database."""
+
+    def __init__(self, guard: Guard, http: httpx2.AsyncClient) -> None:
+        self.guard = guard
+        self.http = http
+
+    async def operate(self, action: str, *, status: int = 200, resource: str = "staff", **members: Any) -> Any:
+        body = {"target": "hr", "resource": resource, "action": action, **members}
+        reply = await self.http.post("/v1/operations", json=body)
+        assert reply.status_code == status, reply.text
+        return reply.json()
+
+    async def revert(self, answer: Any, *, status: int = 200, **body: Any) -> Any:
+        reply = await self.http.post(path_of(answer["revert_url"]), json=body)
+        assert reply.status_code == status, reply.text
+        return reply.json()
+
+
+@pytest.fixture
+async def hr(database_url: str, sql: Sql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hr]:
+    await sql.execute(STAFF)
+    monkeypatch.setenv("GUARD_TEST_DATABASE", database_url)
+    settings = parse(
+        {
+            "server": {"public_url": PUBLIC_URL, "secret_keys": [{"env": "GUARD_TEST_SECRET"}]},
+            "store": {"url": f"file:{tmp_path}/store"},
+            "clients": [{"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["hr"]}],
+            "targets": {"hr": {"handler": "postgresql", "credential": {"env": "GUARD_TEST_DATABASE"}}},
+        },
+        "test settings",
+    )
+    guard = assemble(settings)
+    transport = httpx2.ASGITransport(create_app(guard), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(
+        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+    ) as http:
+        yield Hr(guard, http)
+    assert [finding for finding in [f async for f in verify_all(guard.journals)] if finding.damage] == []
+    await guard.close()
+
+
+async def both(sql: Sql) -> list[list[str]]:
+    return await snapshot(sql, "team", "staff")
+
+
+async def test_three_thousand_salaries_go_back_exactly(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+    records = [
+        {"id": n, "fields": {"salary": "0.1", "skills": ["x"], "extra": None, "hired": None}} for n in range(1, 3001)
+    ]
+
+    answer = await hr.operate("update", records=records)
+    report = await hr.revert(answer)
+
+    assert (answer["status"], answer["records_applied"]) == ("applied", 3000)
+    assert (report["status"], report["records_restored"]) == ("reverted", 3000)
+    assert await both(sql) == before
+
+
+async def test_people_who_edited_meanwhile_keep_their_edits(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("update", records=[{"id": n, "fields": {"salary": 1}} for n in range(1, 11)])
+    await sql.execute("UPDATE staff SET salary = 77 WHERE id = 1; UPDATE staff SET name = 'Ann' WHERE id = 2")
+
+    report = await hr.revert(answer)
+
+    assert (report["records_restored"], report["records_conflicted"]) == (9, 1)
+    assert [(c["id"], c["field"], c["now"]) for c in report["conflicts"]] == [("1", "salary", "77.00")]
+    rows = await sql.fetch("SELECT salary::text, name FROM staff WHERE id < 3 ORDER BY id")
+    assert [tuple(row) for row in rows] == [("77.00", "person 1"), ("20.20", "Ann")]
+
+
+async def test_what_a_trigger_changed_with_the_row_goes_back_with_it(hr: Hr, sql: Sql) -> None:
+    await sql.execute("CREATE TRIGGER c BEFORE UPDATE OF name ON staff FOR EACH ROW EXECUTE FUNCTION counted()")
+    before = await both(sql)
+
+    answer = await hr.operate("update", records=[{"id": 5, "fields": {"salary": 5}}])
+    await hr.revert(answer)
+
+    assert await both(sql) == before
+
+
+async def test_a_filter_in_place_of_ids(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+
+    answer = await hr.operate("update", filter={"team": 2, "salary": {"gt": 100}}, fields={"salary": 0})
+    changed = await sql.fetchval("SELECT count(*) FROM staff WHERE salary = 0")
+    report = await hr.revert(answer)
+
+    assert answer["records_applied"] == changed > 400
+    assert report["records_restored"] == changed
+    assert await both(sql) == before
+
+
+async def test_deleted_parents_come_back_with_their_children_and_ids(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+
+    answer = await hr.operate("delete", resource="team", records=[{"id": 1}, {"id": 3}])
+    assert await sql.fetchval("SELECT count(*) FROM staff") == 1800
+    report = await hr.revert(answer)
+
+    assert (answer["records_applied"], answer["records_implied"]) == (2, 1200)
+    assert (report["status"], report["recreated"]) == ("reverted", [])
+    assert await both(sql) == before
+
+
+async def test_created_rows_are_deleted_and_a_redo_brings_them_back(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+    answer = await hr.operate("create", records=[{"fields": {"name": f"new {n}", "team": 1}} for n in range(20)])
+    created = await both(sql)
+
+    report = await hr.revert(answer)
+    assert await both(sql) == before
+    await hr.revert(report)
+
+    assert await both(sql) == created
+
+
+async def test_a_created_parent_that_others_use_by_now_is_left_alone(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("create", resource="team", records=[{"fields": {"name": "new team"}}])
+    await sql.execute("INSERT INTO staff (team, name) SELECT max(id), 'theirs' FROM team")
+
+    report = await hr.revert(answer)
+
+    assert (report["status"], report["records_conflicted"]) == ("partly_reverted", 1)
+    assert await sql.fetchval("SELECT count(*) FROM staff WHERE name = 'theirs'") == 1
+
+
+async def test_parents_and_children_that_one_run_created_go_together(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+    key = {"guard-run-key": "import"}
+    for resource, fields in (("team", {"name": "t"}), ("staff", {"name": "s", "team": 6})):
+        body = {"target": "hr", "resource": resource, "action": "create", "records": [{"fields": fields}]}
+        reply = await hr.http.post("/v1/operations", json=body, headers=key)
+        assert reply.status_code == 200, reply.text
+
+    report = await hr.revert(reply.json())
+
+    assert (report["status"], report["records_restored"]) == ("reverted", 2)
+    assert await both(sql) == before
+
+
+async def test_an_upsert_updates_and_creates_and_both_go_back(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+
+    answer = await hr.operate("upsert", resource="team", records=[{"id": 2, "fields": {"name": "renamed"}}])
+    await hr.revert(answer)
+
+    assert await both(sql) == before
+
+
+async def test_one_value_that_does_not_fit_refuses_the_whole_operation(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+    records = [{"id": n, "fields": {"name": "forbidden" if n == 2500 else "x"}} for n in range(1, 3001)]
+
+    problem = await hr.operate("update", records=records, status=422)
+
+    assert (problem["code"], problem["written"]) == ("invalid_record", "nothing")
+    assert await both(sql) == before
+
+
+async def test_ids_that_do_not_exist_are_named_and_the_others_written(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("update", records=[{"id": n, "fields": {"salary": 1}} for n in (1, 999_999)])
+
+    assert (answer["status"], answer["records_applied"]) == ("partial", 1)
+    assert [(each["id"], each["code"]) for each in answer["failures"]] == [("999999", "not_found")]
+
+
+async def test_a_guard_that_died_after_the_commit_knows_by_the_receipt(
+    hr: Hr, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await both(sql)
+
+    async def died(*_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as dying:
+        dying.setattr("guard.flows.passage.Passage.conclude", _commit_and_die)
+        dying.setattr("guard.flows.operation.Drive._end", died)
+        await hr.http.post(
+            "/v1/operations",
+            json={
+                "target": "hr",
+                "resource": "staff",
+                "action": "update",
+                "records": [{"id": 9, "fields": {"salary": 1}}],
+            },
+        )
+    (told,) = [each async for each in recover(hr.guard, at_once=True)]
+    state = await hr.guard.journals.state(told.run)
+    assert state.operations["op_1"].count("applied") == 1
+
+    report = await hr.revert({"revert_url": hr.guard.revert_url(state)})
+
+    assert report["records_restored"] == 1
+    assert await both(sql) == before
+
+
+async def _commit_and_die(passage: Any) -> None:
+    await passage._work.commit()
+    raise OSError
