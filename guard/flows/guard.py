@@ -1,0 +1,101 @@
+"""What every flow works with: the journals, the targets and their policies, the keys, the clock."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import structlog
+
+from guard.core.errors import Refused
+from guard.core.lifecycle import RunState
+from guard.core.tokens import sign, verify
+from guard.settings import Policy, Settings
+from guard.store.journals import Journals
+from guard.target.base import Target
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Guard:
+    """One process's Guard. Holds no state of runs that is not in the store; what is here is what is going on."""
+
+    def __init__(self, settings: Settings, journals: Journals, targets: Mapping[str, Target]) -> None:
+        self.settings = settings
+        self.journals = journals
+        self.targets = targets
+        self.stopping: set[str] = set()
+        """Runs that were asked to stop: their operations begin no further chunk."""
+        self.reverting: dict[str, tuple[object, asyncio.Task[str]]] = {}
+        """Reverts under way in this process, by the run they take back: what was asked, and the task."""
+        self.driven: Counter[tuple[str, str]] = Counter()
+        """Operations, by run and id, that a task of this process drives."""
+        self._going_on: dict[str, set[asyncio.Task[Any]]] = {}
+
+    def target(self, name: str) -> Target:
+        if name not in self.targets:
+            raise Refused("unknown_target", f"There is no target {name!r}.")
+        return self.targets[name]
+
+    def policy(self, target: str) -> Policy:
+        return self.settings.targets[target].policy
+
+    def now(self) -> datetime:
+        return self.journals.clock()
+
+    # Work that outlives the request which began it
+
+    def start(self, run: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run to the end, whether or not the caller waits: a write that was begun must be accounted for."""
+        task = asyncio.create_task(work)
+        tasks = self._going_on.setdefault(run, set())
+        tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(run, done))
+        return task
+
+    def _ended(self, run: str, task: asyncio.Task[Any]) -> None:
+        tasks = self._going_on[run]
+        tasks.discard(task)
+        if not tasks:
+            del self._going_on[run]
+            self.stopping.discard(run)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Refused):
+            log.warning("work_failed", run=run, error=type(error).__name__, code=getattr(error, "code", None))
+
+    async def stop(self, run: str) -> None:
+        """Let the run's chunks under way end and be journaled, and begin no others."""
+        if tasks := self._going_on.get(run):
+            self.stopping.add(run)
+            await asyncio.wait(set(tasks))
+
+    async def drain(self) -> None:
+        """Before the process ends: what is under way ends; nothing new begins."""
+        while self._going_on:
+            await asyncio.gather(*(self.stop(run) for run in list(self._going_on)))
+
+    # Revert URLs
+
+    def revert_expires_at(self, state: RunState) -> datetime:
+        """Counted from the opening, so that a repeated request gets the same URL."""
+        return (state.opened_at or self.now()) + timedelta(days=self.settings.server.revert_days)
+
+    def revert_url(self, state: RunState) -> str:
+        token = sign(state.run, self.revert_expires_at(state), self.settings.signing_keys[0])
+        return f"{self.settings.server.public_url.rstrip('/')}/revert/{token}"
+
+    def run_url(self, run: str) -> str:
+        return f"{self.settings.server.public_url.rstrip('/')}/v1/runs/{run}"
+
+    def run_of(self, token: str) -> str:
+        """The run that a revert token names. Raises Refused."""
+        return verify(token, self.settings.signing_keys, self.now())
+
+    async def close(self) -> None:
+        await self.drain()
+        for target in self.targets.values():
+            await target.close()
+        await self.journals.store.close()

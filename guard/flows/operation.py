@@ -1,0 +1,273 @@
+"""An operation: what a caller asked for, how it is recognised when it comes again, how its chunks are driven."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from guard.core.entries import Event
+from guard.core.errors import Conflict, GuardError, Refused, Unavailable
+from guard.core.ids import derived_operation_id, derived_run_id, new_run_id
+from guard.core.lifecycle import Illegal, OperationState, event, outcome_status
+from guard.core.limits import CHUNKS_IN_FLIGHT_MAX
+from guard.core.model import Change, Failure, Image, Reversal, Reversibility, Touched
+from guard.flows.guard import Guard
+from guard.flows.passage import Passage, journal_done
+from guard.store.journal import Journal
+from guard.target.base import Target, Work
+
+log = structlog.get_logger()
+
+Chunks = AsyncIterator[list[Change]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a caller asked for, whichever door it came through."""
+
+    client: str
+    target: str
+    resource: str
+    action: str
+    door: str
+    digest: str
+    """Of the whole request: an equal one under the same key is a repeat, another one is refused."""
+    records: int | None = None
+    """None: not known before the records are selected."""
+    run_key: str = ""
+    idempotency_key: str = ""
+    scenario: str = ""
+    note: str = ""
+    accept_irreversible: bool = False
+    where: Mapping[str, Any] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def keyed(self) -> bool:
+        return bool(self.run_key or self.idempotency_key)
+
+
+def identify(guard: Guard, asked: Asked) -> tuple[str, str]:
+    """The run and the operation that this request is: a repeat gets the same ones on every copy of Guard."""
+    if not asked.keyed:
+        return new_run_id(guard.now()), "op_1"
+    if asked.run_key:
+        run = derived_run_id("run key", asked.client, asked.run_key)
+    else:
+        run = derived_run_id("idempotency key", asked.client, asked.idempotency_key)
+    what = ("idempotency key", asked.idempotency_key) if asked.idempotency_key else ("request", asked.digest)
+    return run, derived_operation_id(run, *what)
+
+
+def opening(journal: Journal, asked: Asked, op: str) -> list[Event]:
+    """The events that begin an operation, and its run where it is the first."""
+    opened = event("opened", kind="run", client=asked.client, scenario=asked.scenario or None, note=asked.note or None)
+    begun = event(
+        "begun",
+        op=op,
+        target=asked.target,
+        resource=asked.resource,
+        action=asked.action,
+        door=asked.door,
+        records=asked.records,
+        request=asked.digest,
+    )
+    return [begun] if journal.state.operations or journal.state.phase != "none" else [opened, begun]
+
+
+async def begin(
+    guard: Guard, journal: Journal, asked: Asked, op: str, announce: Callable[[str, list[Event]], Awaitable[None]]
+) -> tuple[str, bool]:
+    """Append the opening through `announce`. Gives the operation's id, and False where this is a repeat of it.
+
+    Who gets True drives the operation, and counts it down in guard.driven at the end.
+    A request whose last attempt came to nothing at all may be sent again: it becomes another operation.
+    Raises Conflict where the key belongs to another request, or the run takes no more operations.
+    """
+    while True:
+        op = _next_attempt(journal, asked, op)
+        if op in journal.state.operations:
+            return op, False
+        if journal.state.phase not in ("none", "open"):
+            raise Conflict(
+                "run_closed",
+                "The run is being or was reverted; it takes no more operations. Nothing was written.",
+                run=journal.run,
+            )
+        guard.driven[(journal.run, op)] += 1  # from before anybody else can see the operation
+        try:
+            await announce(op, opening(journal, asked, op))
+        except BaseException as error:
+            guard.driven[(journal.run, op)] -= 1
+            if not isinstance(error, Illegal):
+                raise
+            # Another writer was first with something; the journal knows by now with what.
+        else:
+            return op, True
+
+
+def _next_attempt(journal: Journal, asked: Asked, op: str) -> str:
+    """The id under which this request may be going on, or may begin."""
+    attempt, name = 1, op
+    while (known := journal.state.operations.get(name)) is not None:
+        refuse_other_request(known, asked)
+        if known.phase != "ended" or known.ended["status"] != "failed":
+            return name
+        attempt, name = attempt + 1, f"{op}_{attempt + 1}"
+    return name
+
+
+def refuse_other_request(known: OperationState, asked: Asked) -> None:
+    if known.begun["request"] != asked.digest:
+        raise Conflict(
+            "key_reused",
+            "This Idempotency-Key was used for another request. Nothing was written by this one; use a new key.",
+        )
+
+
+class Screen:
+    """The policy on each record, and how far what was let through can be taken back."""
+
+    def __init__(self, target: Target, *, accept: bool) -> None:
+        self._target = target
+        self._accept = accept
+        self.level = Reversibility.FULL
+        self.reasons: set[str] = set()
+
+    def __call__(self, touched: Sequence[Touched]) -> list[Touched]:
+        return [each if each.problem else self._screened(each) for each in touched]
+
+    def _screened(self, touched: Touched) -> Touched:
+        reversal = self._target.reversal(touched.change, touched.before)
+        if reversal.level is not Reversibility.FULL and not self._accept:
+            return replace(touched, problem=Failure("irreversible", f"{reversal.reason} {_ACCEPT}"))
+        self.note(reversal)
+        return touched
+
+    def note(self, reversal: Reversal) -> None:
+        order = list(Reversibility)
+        self.level = max(self.level, reversal.level, key=order.index)
+        if reversal.reason:
+            self.reasons.add(reversal.reason)
+
+    def refuse(self, change: Change, before: Image = None) -> None:
+        """Raise Refused where already the kind of change cannot be taken back and was not accepted (I8)."""
+        reversal = self._target.reversal(change, before)
+        if reversal.level is not Reversibility.FULL and not self._accept:
+            raise Refused("irreversible", f"{reversal.reason} {_ACCEPT}", reversible=reversal.level.value)
+
+
+_ACCEPT = "Nothing was written. Send accept_irreversible to do it all the same."
+
+
+class Drive:
+    """Drives an operation's chunks through its target and ends it in the journal."""
+
+    def __init__(self, guard: Guard, journal: Journal, op: str, target: Target, screen: Screen) -> None:
+        self._guard = guard
+        self._journal = journal
+        self._op = op
+        self._target = target
+        self._screen = screen
+        self._stopped_by: GuardError | None = None
+
+    async def __call__(self, chunks: Callable[[Work], Chunks]) -> None:
+        """Drive until all chunks are through or one cannot be; then end the operation and, alone in it, the run."""
+        try:
+            async with self._target.work() as work:
+                passage = Passage(self._journal, self._op, self._target, work)
+                road = self._one_by_one if self._target.traits.isolated else self._overlapping
+                await road(passage, work, chunks(work))
+        except GuardError as error:
+            self._stopped_by = self._stopped_by or error
+        await self._end()
+
+    async def _one_by_one(self, passage: Passage, work: Work, chunks: Chunks) -> None:
+        """A database: all chunks in one transaction, committed when the last one's post-images are durable."""
+        number = 0
+        try:
+            async for changes in chunks:
+                touched = self._screen(await work.before(changes))
+                await passage.announce(number, touched)
+                await passage.send(number, touched)
+                number += 1
+                if self._journal.run in self._guard.stopping:
+                    raise Refused("run_closed", "The run was stopped; nothing was written.")
+        except BaseException:
+            await passage.roll_back()
+            raise
+        await passage.conclude()
+
+    async def _overlapping(self, passage: Passage, work: Work, chunks: Chunks) -> None:
+        """An API: several chunks at once, so that some read or write while others are being stored."""
+        slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT_MAX)
+        tasks: set[asyncio.Task[None]] = set()
+        number = 0
+        async for changes in chunks:
+            await slots.acquire()
+            if self._stopped_by or self._journal.run in self._guard.stopping:
+                break
+            task = asyncio.create_task(self._chunk(passage, work, number, changes))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            task.add_done_callback(lambda _: slots.release())
+            number += 1
+        await asyncio.gather(*tasks)
+
+    async def _chunk(self, passage: Passage, work: Work, number: int, changes: list[Change]) -> None:
+        try:
+            touched = self._screen(await work.before(changes))
+            await passage.announce(number, touched)
+            await passage.send(number, touched)
+        except GuardError as error:
+            # The chunks beside this one go on to their end: what was sent must be accounted for.
+            self._stopped_by = self._stopped_by or error
+
+    async def _end(self) -> None:
+        operation = self._journal.state.operations[self._op]
+        known = {name: operation.count(name) for name in ("applied", "failed", "unknown")}
+        known["unknown"] += operation.unsettled()
+        stopped = self._journal.run in self._guard.stopping
+        ended = ending(operation, self._op, self._screen, known, self._stopped_by, stopped=stopped)
+        await journal_done(self._journal, None, ended)
+
+
+def ending(
+    operation: OperationState,
+    op: str,
+    screen: Screen,
+    known: Mapping[str, int],
+    stopped_by: GuardError | None = None,
+    *,
+    stopped: bool = False,
+) -> Event:
+    """The event that ends an operation, with its numbers."""
+    applied, failed, unknown = known["applied"], known["failed"], known["unknown"]
+    total = max(operation.begun.get("records") or 0, applied + failed + unknown)
+    not_sent = total - applied - failed - unknown
+    status = "stopped" if stopped and not_sent else outcome_status(applied, failed + not_sent, unknown)
+    if stopped_by and not total:
+        status = "failed"
+    return event(
+        "ended",
+        op=op,
+        status=status,
+        records=total,
+        not_sent=not_sent or None,
+        reversible=screen.level.value,
+        reasons=sorted(screen.reasons) or None,
+        problem={"code": stopped_by.code, "detail": stopped_by.detail} if stopped_by else None,
+    )
+
+
+async def finish(guard: Guard, journal: Journal) -> None:
+    """List the run, and take the mark of an unfinished one away once none of its operations is open."""
+    try:
+        await guard.journals.mark_indexed(journal.state)
+        if not journal.state.running:
+            await guard.journals.unmark_open(journal.run)
+    except Unavailable as error:
+        # What happened has happened; the mark that stays makes recovery look, and list the run.
+        log.warning("marks_not_written", run=journal.run, code=error.code)

@@ -1,0 +1,130 @@
+"""One chunk's passage, the same for an operation and for a revert:
+
+    snapshot durable and sending announced → sent → outcomes and post-images → journaled
+
+A vendor's API acts with every call, so each chunk is sealed by itself. A database acts at commit: until then its
+chunks are only `written`, and `conclude` seals or rolls back all of them.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from guard.core.entries import Event, Packed, pack
+from guard.core.errors import GuardError, InDoubt, Unavailable
+from guard.core.lifecycle import event
+from guard.core.lines import outcome_line, touched_line
+from guard.core.model import Outcome, Status, Touched
+from guard.store.journal import Journal
+from guard.target.base import Target, Work
+
+_SEAL_ATTEMPTS_MAX = 6
+_SEAL_BACKOFF_S = 0.25
+
+
+class Passage:
+    """The chunks of one operation on their way through one target."""
+
+    def __init__(self, journal: Journal, op: str, target: Target, work: Work) -> None:
+        self._journal = journal
+        self._op = op
+        self._isolated = target.traits.isolated
+        self._work = work
+        self._written: dict[int, dict[str, int]] = {}
+
+    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event) -> None:
+        """Make the pre-images durable; from here on the chunk counts as sent (I1). Raises Unavailable, Illegal."""
+        packed = pack(touched_line(each) for each in touched)
+        await self._journal.store_lines(packed)
+        implied = sum(each.implied_by is not None for each in touched)
+        sending = self._event("sending", chunk, packed, records=len(touched) - implied, implied=implied or None)
+        await self._journal.append(*first, sending)
+
+    async def send(self, chunk: int, touched: Sequence[Touched]) -> list[Outcome]:
+        """Send an announced chunk and journal what came of it."""
+        outcomes = await self._work.after(touched, await self._work.write(touched))
+        if self._isolated:
+            await self._seal("written", chunk, touched, outcomes, receipt=self._work.receipt)
+            self._written[chunk] = counts(touched, outcomes)
+        else:
+            await self._seal("sealed", chunk, touched, outcomes)
+        return outcomes
+
+    async def _seal(
+        self, name: str, chunk: int, touched: Sequence[Touched], outcomes: Sequence[Outcome], receipt: str | None = None
+    ) -> None:
+        packed = pack(outcome_line(outcome) for outcome in outcomes)
+        known = {} if name == "written" else counts(touched, outcomes)
+        made = self._event(name, chunk, packed, receipt=receipt, **known)
+        if name == "written":
+            await self._journal.store_lines(packed)
+            await self._journal.append(made)
+        else:
+            await journal_done(self._journal, packed, made)
+
+    async def conclude(self) -> None:
+        """Commit what was written. Raises what commit raises, once the journal tells what became of it."""
+        try:
+            await self._work.commit()
+        except InDoubt:
+            unknown = [event("settled", op=self._op, chunk=k, unknown=_total(c)) for k, c in self._written.items()]
+            await journal_done(self._journal, None, *unknown)
+            raise
+        except GuardError:
+            await self.roll_back()
+            raise
+        sealed = [event("sealed", op=self._op, chunk=chunk, **known) for chunk, known in self._written.items()]
+        await journal_done(self._journal, None, *sealed)
+
+    async def roll_back(self) -> None:
+        """The transaction is undone: say so of every chunk that was announced."""
+        chunks = self._journal.state.operations[self._op].chunks
+        undone = [
+            event("sealed", op=self._op, chunk=number, applied=0, failed=chunk.records, unknown=0, rolled_back=True)
+            for number, chunk in chunks.items()
+            if chunk.phase in ("sending", "written")
+        ]
+        await journal_done(self._journal, None, *undone)
+
+    def _event(self, name: str, chunk: int, packed: Packed, **members: object) -> Event:
+        return event(name, op=self._op, chunk=chunk, lines=packed.reference, **members)
+
+
+async def journal_done(journal: Journal, packed: Packed | None, *events: Event) -> None:
+    """Journal what has happened already. A store that fails now is tried again for a while, for the target has acted.
+
+    Raises InDoubt in the end: the journal then says "sending", and a revert finds out by reading.
+    """
+    if not events:
+        return
+    for attempt in range(1, _SEAL_ATTEMPTS_MAX + 1):
+        try:
+            if packed is not None:
+                await journal.store_lines(packed)
+            await journal.append(*events)
+        except Unavailable as error:
+            if attempt == _SEAL_ATTEMPTS_MAX:
+                raise InDoubt(
+                    "in_doubt",
+                    "The records were sent, but the snapshot store did not take down what came of it. "
+                    "The revert URL works; it reads what is there.",
+                    run=journal.run,
+                ) from error
+            await asyncio.sleep(_SEAL_BACKOFF_S * 2**attempt)
+        else:
+            return
+
+
+def counts(touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How many of the caller's records came to what; what the target does by itself is counted apart."""
+    asked = [outcome for each, outcome in zip(touched, outcomes, strict=True) if each.implied_by is None]
+    statuses = [outcome.status for outcome in asked]
+    return {
+        "applied": statuses.count(Status.APPLIED),
+        "failed": statuses.count(Status.FAILED),
+        "unknown": statuses.count(Status.UNKNOWN),
+        "noted": sum(outcome.status is Status.APPLIED and outcome.failure is not None for outcome in asked),
+    }
+
+
+def _total(known: dict[str, int]) -> int:
+    return known["applied"] + known["failed"] + known["unknown"]

@@ -1,0 +1,284 @@
+"""The plan of a revert: what a run did to each record, merged, and what taking it back means now."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from guard.core.compare import Judgement, judge
+from guard.core.errors import Refused
+from guard.core.lifecycle import RunState
+from guard.core.lines import change_line, read_change
+from guard.core.model import Action, Change, Image, Outcome, Resource, Reversibility, Status, Touched
+from guard.core.past import Past, asked_values, merge
+from guard.flows.guard import Guard
+from guard.flows.history import Recorded, recorded
+from guard.flows.table import Table
+from guard.store.journal import Journal
+from guard.target.base import Target
+
+_NOT_OURS = "A record like it is there, but it is not certain that the run created it; it is left alone."
+
+FIRST, THEN = 0, 1
+"""Ranks: records that others refer to are created again before the others are taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """Which part of a run is taken back; None: all of it."""
+
+    operations: frozenset[str] | None = None
+    resources: frozenset[str] | None = None
+    ids: frozenset[str] | None = None
+    fields: frozenset[str] | None = None
+
+    def has(self, record: Recorded) -> bool:
+        change, outcome = record.touched.change, record.outcome
+        return (
+            (self.operations is None or record.op in self.operations)
+            and (self.resources is None or change.resource in self.resources)
+            and (self.ids is None or bool({change.id, outcome.id} & self.ids))
+            # A record that was created or deleted is not a matter of single fields.
+            and (self.fields is None or change.action is Action.UPDATE)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record's part of the plan."""
+
+    key: str
+    target: str
+    past: Past
+    origin: str
+    """The id the record had in the run; another than past.id once a revert had to create it again."""
+    search: Change | None = None
+    """A creation whose id is not known: what it is searched by."""
+    since: datetime | None = None
+    """What is found counts as the run's creation only if it was created after this."""
+
+
+class Resources:
+    """The resources that a revert meets, each opened once: a database reads its catalog for it."""
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[str, str], Resource] = {}
+
+    async def __call__(self, target: Target, name: str) -> Resource:
+        key = (target.name, name)
+        if key not in self._opened:
+            self._opened[key] = await target.resource(name)
+        return self._opened[key]
+
+
+class Plan:
+    """The rows of a run, newest first, on disk. Closed by its maker."""
+
+    def __init__(self, guard: Guard, narrowing: Narrowing) -> None:
+        self._guard = guard
+        self._narrowing = narrowing
+        self._rows = Table()
+        self._new_ids = Table()
+        self.resources = Resources()
+        self._renumbered = 0
+        self._targets: dict[str, None] = {}
+        self._opened_at = guard.now()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def close(self) -> None:
+        self._rows.close()
+        self._new_ids.close()
+
+    async def load(self, journal: Journal, state: RunState) -> None:
+        """Read the run's journal, and those of its earlier reverts for the ids they gave. Raises Refused, Corrupt."""
+        self._opened_at = state.opened_at or self._opened_at
+        refuse_unknown_operations(state, self._narrowing)
+        async for record in recorded(journal, state):
+            if self._narrowing.has(record):
+                await self._add(state.operations[record.op].target, record)
+        for revert in state.reverts:
+            await self._load_new_ids(revert)
+
+    async def _add(self, target_name: str, record: Recorded) -> None:
+        target = self._guard.target(target_name)
+        resource = await self.resources(target, record.touched.change.resource)
+        past = past_of(target, record.touched, record.outcome)
+        if past is None:
+            return
+        search = record.touched.change if past.in_doubt and not past.id else None
+        key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
+        if earlier := self._rows.get(key):
+            past = merge(_read_past(earlier), past, resource)
+        body = {"t": target_name, "p": _past_line(past), "s": change_line(search) if search else None}
+        recreated_first = past.after is None and past.resource in target.referred_to
+        self._targets[target_name] = None
+        self._rows.put(record.position, key, body, FIRST if recreated_first else THEN)
+
+    async def _load_new_ids(self, revert: str) -> None:
+        """What earlier reverts created again; an unknown outcome among them is searched for before trying again."""
+        with self._guard.journals.use(revert) as journal:
+            state = await journal.catch_up()
+            async for record in recorded(journal, state):
+                change, target = record.touched.change, state.operations[record.op].target
+                if change.origin and record.outcome.status is not Status.FAILED:
+                    self.renumber(target, change, record.outcome.id)
+
+    def renumber(self, target: str, change: Change, id_: str | None) -> None:
+        """Take down the new id of a record that a revert created again; None: created perhaps, the id is not known."""
+        self._renumbered += 1
+        key = _key(target, change.resource, str(change.origin))
+        self._new_ids.put(self._renumbered, key, [id_, change_line(change)])
+
+    def new_id(self, target: str, resource: str, id_: str) -> str:
+        found = self._new_ids.get(_key(target, resource, id_))
+        return str(found[0]) if found and found[0] else id_
+
+    def targets(self) -> list[str]:
+        """The target of the run's newest record first."""
+        return list(reversed(self._targets))
+
+    def batches(self, size: int, *, target: str | None = None, rank: int | None = None) -> Iterator[list[Row]]:
+        """The plan's rows in the order in which they are taken back; those of one target or rank only, if named."""
+        for each in self._rows.ranks() if rank is None else [rank]:
+            for batch in self._rows.newest_first(size, each):
+                rows = [self._row(key, body) for key, body in batch]
+                if kept := [row for row in rows if target in (None, row.target)]:
+                    yield kept
+
+    def page(self, offset: int, size: int) -> list[Row]:
+        """Some rows from the middle, for showing."""
+        return [self._row(key, body) for key, body in self._rows.page(offset, size)]
+
+    def ranks(self) -> list[int]:
+        return self._rows.ranks()
+
+    def _row(self, key: str, body: Any) -> Row:
+        past = _read_past(body)
+        search = read_change(body["s"]) if body["s"] else None
+        since = self._opened_at if search else None
+        again = self._new_ids.get(_key(body["t"], past.resource, past.id))
+        if again is None:
+            return Row(key, body["t"], past, past.id, search, since)
+        new_id, created = again
+        return Row(key, body["t"], replace(past, id=new_id or ""), past.id, None if new_id else read_change(created))
+
+
+def refuse_unknown_operations(state: RunState, narrowing: Narrowing) -> None:
+    """Raise Refused where the narrowing names an operation that the run has not."""
+    known = sorted(state.operations)
+    if unknown := sorted((narrowing.operations or frozenset()) - set(known)):
+        raise Refused("invalid_request", f"The run has no operation {unknown[0][:80]}; it has {', '.join(known[:20])}.")
+
+
+def past_of(target: Target, touched: Touched, outcome: Outcome) -> Past | None:
+    """What the run did to a record, as far as one change of it tells; None: nothing."""
+    change, before = touched.change, touched.before
+    if outcome.status is Status.FAILED:
+        return None
+    past = Past(
+        resource=change.resource,
+        id=outcome.id or change.id or "",
+        before=before,
+        after=outcome.after,
+        touched=target.touches(change) if change.action is Action.UPDATE else None,
+    )
+    if outcome.failure and outcome.failure.code == "created_instead":
+        return replace(past, before=None, touched=None)
+    reversal = target.reversal(change, before)
+    if reversal.level is Reversibility.NONE:
+        return replace(past, lost=reversal.reason)
+    if outcome.failure and outcome.failure.code == "other_record":
+        return replace(past, lost=outcome.failure.message)
+    if outcome.sealed:
+        return past
+    asked = None if change.action is Action.DELETE else asked_values(change, before)
+    return replace(past, after=before, asked=asked, in_doubt=True)
+
+
+Look = Callable[[str, Sequence[str]], Awaitable[dict[str, Image]]]
+"""Resource and ids -> what the records hold now."""
+
+
+async def judge_rows(
+    look: Look, target: Target, rows: Sequence[Row], narrowing: Narrowing, resources: Resources, *, force: bool
+) -> list[tuple[Row, Image, Judgement]]:
+    """Each row with what its record holds now and the verdict on it."""
+    found = await asyncio.gather(*(_search(target, row) for row in rows))
+    now = await _look(look, [row for row in found if row.past.id])
+    judged = []
+    for each in found:
+        row = each
+        resource = await resources(target, row.past.resource)
+        image = now.get((row.past.resource, row.past.id))
+        if image and row.since and not target.created_since(row.past.resource, image, row.since):
+            row = replace(row, past=replace(row.past, lost=_NOT_OURS))
+        judged.append((row, image, _judge(target, row, image, resource, narrowing, force=force)))
+    return judged
+
+
+async def _search(target: Target, row: Row) -> Row:
+    """A record whose id is not known is looked for by what identifies it, before it is judged or created again."""
+    if row.search is None:
+        return row
+    try:
+        id_ = await target.find(row.search)
+    except Refused:
+        return replace(row, past=replace(row.past, lost="Nothing identifies the record, so it cannot be found."))
+    return replace(row, past=replace(row.past, id=id_ or row.past.id))
+
+
+async def _look(look: Look, rows: Sequence[Row]) -> dict[tuple[str, str], Image]:
+    by_resource: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.past.lost:
+            by_resource.setdefault(row.past.resource, []).append(row.past.id)
+    now: dict[tuple[str, str], Image] = {}
+    for resource, ids in by_resource.items():
+        images = await look(resource, ids)
+        now |= {(resource, id_): image for id_, image in images.items()}
+    return now
+
+
+def _judge(target: Target, row: Row, now: Image, resource: Resource, narrowing: Narrowing, *, force: bool) -> Judgement:
+    def same(name: str, asked: Any, found: Any) -> bool:
+        return target.same(resource.name, name, asked, found)
+
+    judgement = judge(row.past, now, resource, same=same, force=force, only=narrowing.fields)
+    compensation = judgement.compensation
+    if compensation and compensation.action is Action.CREATE:
+        judgement = replace(judgement, compensation=replace(compensation, origin=row.origin))
+    return judgement
+
+
+def _key(target: str, resource: str, id_: str) -> str:
+    return f"{target}\n{resource}\n{id_}"
+
+
+def _past_line(past: Past) -> dict[str, Any]:
+    return {
+        "r": past.resource,
+        "id": past.id,
+        "b": past.before,
+        "a": past.after,
+        "t": sorted(past.touched) if past.touched is not None else None,
+        "q": past.asked,
+        "d": past.in_doubt,
+        "l": past.lost,
+    }
+
+
+def _read_past(body: Any) -> Past:
+    line = body["p"]
+    return Past(
+        resource=line["r"],
+        id=line["id"],
+        before=line["b"],
+        after=line["a"],
+        touched=frozenset(line["t"]) if line["t"] is not None else None,
+        asked=line["q"],
+        in_doubt=line["d"],
+        lost=line["l"],
+    )

@@ -1,0 +1,98 @@
+"""Protect: a bulk operation, from the validated records to the answer. Read it top-down, like the arrows of
+docs/design.md: begin → chunks through the target → end → answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from guard.core.entries import Event
+from guard.core.errors import Refused, Unavailable
+from guard.core.lines import change_line, read_change
+from guard.core.model import Change
+from guard.flows.guard import Guard
+from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
+from guard.flows.recover import cut_off, ended
+from guard.flows.table import Table, Taken
+from guard.store.journal import Journal
+from guard.target.base import Target, Work
+
+
+class Records:
+    """An operation's changes, checked and on disk before the first of them is acted upon."""
+
+    def __init__(self) -> None:
+        self._table = Table()
+        self.count = 0
+        self.first: Change | None = None
+
+    def add(self, change: Change) -> None:
+        """Raises Refused where the record stands in the operation already."""
+        self.count += 1
+        self.first = self.first or change
+        try:
+            self._table.add(self.count, f"{change.resource}\n{change.id}" if change.id else None, change_line(change))
+        except Taken as taken:
+            raise Refused(
+                "duplicate_record",
+                f"Record {self.count} is the same as record {taken.seq}: each may stand in an operation once. "
+                "Nothing was written.",
+                records=[taken.seq, self.count],
+            ) from None
+
+    async def chunks(self, size: int) -> AsyncIterator[list[Change]]:
+        for batch in self._table.batches(size):
+            yield [read_change(line) for line in batch]
+
+    def close(self) -> None:
+        self._table.close()
+
+
+async def protect(
+    guard: Guard, asked: Asked, records: Records | None, run: str, op: str, begun: asyncio.Future[str]
+) -> None:
+    """Carry out a bulk operation. `records` are closed at the end; None: the target selects them by a filter.
+
+    `begun` gets the operation's id as soon as its journal has it. Returns once it has ended; a repeat waits for the
+    first. Raises Refused, Unavailable, Conflict where nothing was begun; what happened afterwards is in the journal.
+    """
+    try:
+        with guard.journals.use(run) as journal:
+            await _protect(guard, journal, asked, op, records, begun)
+    finally:
+        if records:
+            records.close()
+
+
+async def _protect(
+    guard: Guard, journal: Journal, asked: Asked, op: str, records: Records | None, begun: asyncio.Future[str]
+) -> None:
+    target = guard.target(asked.target)
+    screen = Screen(target, accept=asked.accept_irreversible or guard.policy(asked.target).accept_irreversible)
+    if records and records.first:
+        screen.refuse(records.first)
+    if asked.keyed:
+        await journal.catch_up()
+
+    async def announce(_: str, events: list[Event]) -> None:
+        await asyncio.gather(journal.append(*events), guard.journals.mark_open(journal.run))
+
+    op, first = await begin(guard, journal, asked, op, announce)
+    while not first and cut_off(await ended(guard, journal, op)):
+        op, first = await begin(guard, journal, asked, op, announce)
+    begun.set_result(op)
+    if not first:
+        return
+    with suppress(Unavailable):  # so that a long one is listed while it runs; `finish` tries again
+        await guard.journals.mark_indexed(journal.state)
+    try:
+        await Drive(guard, journal, op, target, screen)(_source(asked, target, records))
+    finally:
+        guard.driven[(journal.run, op)] -= 1
+        await finish(guard, journal)
+
+
+def _source(asked: Asked, target: Target, records: Records | None) -> Callable[[Work], Chunks]:
+    """Where the chunks come from: the records sent, or the target's own selection."""
+    if records is not None:
+        return lambda _: records.chunks(target.chunk_records)
+    return lambda work: work.select(asked.resource, asked.action, asked.fields, asked.where or {})
