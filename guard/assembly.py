@@ -1,0 +1,62 @@
+"""Puts a Guard together from its settings: the store, proven; the targets, each with its handler."""
+
+from guard.flows.guard import Guard
+from guard.settings import Settings, SettingsError, TargetSettings
+from guard.store.base import Store
+from guard.store.journals import Journals
+from guard.store.opening import open_store
+from guard.store.probe import prove_create_once
+from guard.target.base import Target
+from guard.target.client import Client
+from guard.target.http import HttpTarget
+from guard.target.pace import Pace
+from guard.target.postgresql import PostgresTarget
+from handlers import HANDLERS
+from handlers.base import Limits
+
+
+def assemble(settings: Settings) -> Guard:
+    """Raises SettingsError. Nothing is contacted yet."""
+    targets = {name: make_target(name, each) for name, each in settings.targets.items()}
+    return Guard(settings, Journals(make_store(settings)), targets)
+
+
+async def assemble_proven(settings: Settings) -> Guard:
+    """Like assemble, and refuse to work on a store that does not keep what the journal rests on. Raises StoreNotFit."""
+    guard = assemble(settings)
+    try:
+        await prove_create_once(guard.journals.store)
+    except BaseException:
+        await guard.close()
+        raise
+    return guard
+
+
+def make_store(settings: Settings) -> Store:
+    store = settings.store
+    try:
+        return open_store(store.url, endpoint_url=store.endpoint_url, region=store.region)
+    except ValueError as error:
+        raise SettingsError(f"store.url: {error}") from None
+
+
+def make_target(name: str, settings: TargetSettings) -> Target:
+    if settings.handler == "postgresql":
+        url = settings.credential.get_secret_value()
+        return PostgresTarget(name, url, timeout_s=settings.timeout_s)
+    return _http_target(name, settings)
+
+
+def _http_target(name: str, settings: TargetSettings) -> HttpTarget:
+    if settings.handler not in HANDLERS:
+        known = ", ".join(sorted([*HANDLERS, "postgresql"]))
+        raise SettingsError(f"targets.{name}.handler: there is no handler {settings.handler!r}; there are {known}")
+    try:
+        handler = HANDLERS[settings.handler](settings.options)
+    except ValueError as error:
+        raise SettingsError(f"targets.{name}.options: {error}") from None
+    limits = Limits(**settings.limits.model_dump()) if settings.limits else handler.traits.limits
+    pace = Pace(limits, None if settings.limits else handler.traits.limit_headers)
+    headers = handler.headers(settings.credential.get_secret_value())
+    client = Client(settings.base_url or handler.base_url, headers, pace, settings.timeout_s)
+    return HttpTarget(name, handler, client)

@@ -1,0 +1,285 @@
+"""The command line: `guard serve`, and what an operator asks of a store without a server."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+
+from guard import log
+from guard.assembly import assemble, assemble_proven
+from guard.core.errors import GuardError
+from guard.flows.guard import Guard
+from guard.flows.history import answer, summary
+from guard.flows.plan import Narrowing
+from guard.flows.recover import recover as recover_runs
+from guard.flows.revert import RevertAsked, preview, start_revert
+from guard.flows.verify import verify_all, verify_run
+from guard.quickstart import quickstart
+from guard.settings import Settings, SettingsError, load
+from guard.store.base import StoreError
+from guard.store.probe import StoreNotFit, prove_create_once
+from guard.web.app import create_app
+from guard.web.revert import report
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Guard: an undo button for automations.")
+sandbox = typer.Typer(no_args_is_help=True, help="Stand-ins for vendors, to try Guard on.")
+app.add_typer(sandbox, name="sandbox")
+
+out = Console(soft_wrap=True)
+
+Config = Annotated[Path | None, typer.Option("--config", envvar="GUARD_CONFIG", help="The settings, a TOML file.")]
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8080,
+) -> None:
+    """Run the server. Without settings: on the local store, with a sandbox as target, and a key to try it with."""
+    log.configure(json=not sys.stderr.isatty())
+    path = config or (Path("guard.toml") if Path("guard.toml").exists() else None)
+    with _explained():
+        if path:
+            _serve(load(path), host, port)
+        else:
+            with quickstart(host, port) as (settings, words):
+                out.print(words, markup=False)
+                _serve(settings, host, port)
+
+
+def _serve(settings: Settings, host: str, port: int) -> None:
+    guard = asyncio.run(_proven(settings))
+    _Server(
+        uvicorn.Config(
+            create_app(guard),
+            host=host,
+            port=port,
+            # Addresses hold revert tokens, tracebacks may hold record contents: Guard logs for itself.
+            access_log=False,
+            log_config=None,
+            log_level="critical",
+            server_header=False,
+            timeout_graceful_shutdown=30,
+        )
+    ).run()
+
+
+async def _proven(settings: Settings) -> Guard:
+    """Prove the store in a loop of its own, then put Guard together afresh for the server's."""
+    await (await assemble_proven(settings)).close()
+    return assemble(settings)
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens as soon as it does."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            listening = self.servers[0].sockets[0].getsockname()
+            structlog.get_logger().info("listening", url=f"http://{listening[0]}:{listening[1]}")
+            print(f"guard: http://{listening[0]}:{listening[1]}", flush=True)
+
+
+@app.command()
+def demo(
+    *,
+    stay: Annotated[bool, typer.Option("--stay", help="Leave the servers up, to click through.")] = False,
+    records: Annotated[int, typer.Option(min=50, help="Candidates in the sandbox.")] = 1000,
+) -> None:
+    """Ruin a thousand candidates with a bulk import, and take it back with one URL."""
+    from scenarios import demo as story  # noqa: PLC0415 - the demo brings the sandbox along; nothing else needs it
+
+    raise typer.Exit(story.main(stay=stay, records=records))
+
+
+@sandbox.command("highlevel")
+def sandbox_highlevel(
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8090,
+    records: Annotated[int, typer.Option(help="Contacts to begin with.")] = 100,
+    latency_ms: Annotated[float, typer.Option(help="Time each answer takes at least.")] = 0.0,
+    rate_limit: Annotated[str, typer.Option(help="Requests per 10 s, or 'off'.")] = "100",
+    seed: Annotated[int, typer.Option(help="Another number makes other people.")] = 1,
+) -> None:
+    """Run HighLevel's sandbox alone."""
+    from scenarios.sandboxes import highlevel  # noqa: PLC0415 - see demo
+
+    limits = highlevel.rate_limits(rate_limit)
+    highlevel.run(port, records, latency_ms / 1000, limits, seed)
+
+
+@app.command()
+def runs(
+    config: Config = None,
+    target: Annotated[str | None, typer.Option(help="Only runs that wrote to this target.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only runs opened since, e.g. 2026-01-31.")] = None,
+) -> None:
+    """List runs, newest first."""
+
+    async def work(guard: Guard) -> None:
+        table = Table("run", "opened", "status", "target", "action", "records", "in doubt", "scenario")
+        async for opened_at, run in guard.journals.newest():
+            if since and opened_at.isoformat() < since:
+                break
+            state = await guard.journals.state(run)
+            operations = list(state.operations.values())
+            if target and target not in {operation.target for operation in operations}:
+                continue
+            told = summary(guard, state, operations)
+            cells = [run, told["opened_at"], told["status"], told["target"], told["action"]]
+            cells += [told["records_total"], told["records_in_doubt"], told["scenario"] or ""]
+            table.add_row(*map(str, cells))
+        out.print(table)
+
+    _run(config, work)
+
+
+@app.command()
+def show(run: str, config: Config = None) -> None:
+    """Show one run: numbers, failures, its revert URL."""
+
+    async def work(guard: Guard) -> None:
+        await guard.journals.state(run)
+        out.print_json(data=await answer(guard, run))
+
+    _run(config, work)
+
+
+@app.command()
+def revert(
+    run: Annotated[str, typer.Argument(help="A run, or a revert URL.")],
+    config: Config = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go back.")] = False,
+    ids: Annotated[str | None, typer.Option(help="Only these records: id,id,…")] = None,
+    fields: Annotated[str | None, typer.Option(help="Only these fields: name,name,…")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also fields that were changed since.")] = False,
+) -> None:
+    """Take a run back."""
+
+    async def work(guard: Guard) -> None:
+        named = guard.run_of(run.rpartition("/revert/")[2]) if "/revert/" in run else run
+        asked = RevertAsked(
+            run=named,
+            client="command line",
+            narrowing=Narrowing(ids=_names(ids), fields=_names(fields)),
+            on_conflict="force" if force else "skip",
+        )
+        if dry_run:
+            tally, _ = await preview(guard, asked)
+            out.print_json(data={"status": "dry_run", **{f"records_{k}": v for k, v in tally.members().items()}})
+        else:
+            out.print_json(data=await report(guard, await start_revert(guard, asked)))
+
+    _run(config, work)
+
+
+def _names(text: str | None) -> frozenset[str] | None:
+    return frozenset(text.split(",")) if text else None
+
+
+@app.command()
+def revoke(run: str, config: Config = None) -> None:
+    """Make a run's revert URL useless."""
+
+    async def work(guard: Guard) -> None:
+        await guard.journals.state(run)
+        with guard.journals.use(run) as journal:
+            await journal.append({"e": "revoked"})
+        out.print(f"The revert URL of {run} is revoked.")
+
+    _run(config, work)
+
+
+@app.command()
+def verify(run: Annotated[str | None, typer.Argument(help="One run; else all.")] = None, config: Config = None) -> None:
+    """Check digests, chains and completeness. Exits with 1 where stored data is damaged."""
+
+    async def work(guard: Guard) -> None:
+        damaged, remarks = 0, 0
+        async for finding in verify_run(guard.journals, run) if run else verify_all(guard.journals):
+            damaged, remarks = damaged + finding.damage, remarks + (not finding.damage)
+            out.print(f"{'DAMAGED' if finding.damage else 'note':8}{finding.run}: {finding.detail}", markup=False)
+        out.print(f"{damaged} damages, {remarks} notes.")
+        if damaged:
+            raise typer.Exit(1)
+
+    _run(config, work)
+
+
+@app.command()
+def recover(
+    config: Config = None,
+    *,
+    at_once: Annotated[bool, typer.Option("--now", help="Also runs that showed life in the last minute.")] = False,
+) -> None:
+    """End runs that were cut off: what was sent is settled by reading the target, never sent again."""
+
+    async def work(guard: Guard) -> None:
+        async for recovered in recover_runs(guard, at_once=at_once):
+            out.print(f"{recovered.run}: {recovered.detail}", markup=False)
+
+    _run(config, work)
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Check the settings, the store and every target's credential. Exits with 1 where one does not work."""
+
+    async def work(guard: Guard) -> None:
+        wrong = await _tell("store", prove_create_once(guard.journals.store))
+        for name, target in guard.targets.items():
+            wrong += await _tell(f"target {name}", target.check())
+        if wrong:
+            raise typer.Exit(1)
+
+    _run(config, work)
+
+
+async def _tell(what: str, checking: Awaitable[None]) -> int:
+    try:
+        await checking
+    except (GuardError, StoreError, StoreNotFit) as error:
+        out.print(f"{what}: does not work. {error}", markup=False)
+        return 1
+    out.print(f"{what}: works", markup=False)
+    return 0
+
+
+def _run(config: Path | None, work: Callable[[Guard], Awaitable[None]]) -> None:
+    """Do something with a Guard put together from the settings; errors become sentences and exit status 2."""
+    log.configure(json=False)
+
+    async def whole() -> None:
+        guard = assemble(load(config or Path("guard.toml")))
+        try:
+            await work(guard)
+        finally:
+            await guard.close()
+
+    with _explained():
+        asyncio.run(whole())
+
+
+class _explained:  # noqa: N801 - reads as a phrase: with _explained()
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, GuardError | StoreError | StoreNotFit | SettingsError):
+            print(f"guard: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("COLUMNS", "160")
+    app()

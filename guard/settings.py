@@ -1,0 +1,133 @@
+"""Guard's settings: one TOML file, secrets only by reference to the environment or to a file.
+
+docs/settings.md describes every setting; a test keeps the two together.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message names the file, the setting and what is wrong with it."""
+
+
+def _secret(value: Any) -> Any:
+    """{env = "NAME"} or {file = "path"}; a secret that stands in the file itself is refused."""
+    match value:
+        case {"env": str(name), **rest} if not rest:
+            if not os.environ.get(name):
+                raise ValueError(f"the environment variable {name} is not set")
+            return os.environ[name]
+        case {"file": str(path), **rest} if not rest:
+            try:
+                return Path(path).read_text().strip()
+            except OSError as error:
+                raise ValueError(f"the file {path} cannot be read ({error.strerror})") from None
+        case SecretStr():
+            return value
+        case _:
+            raise ValueError('name where the secret is: { env = "NAME" } or { file = "path" }')
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(_Table):
+    public_url: str = Field(default="http://127.0.0.1:8080", description="What revert URLs begin with.")
+    secret_keys: list[Secret] = Field(
+        min_length=1, description="Keys that sign revert URLs: the first signs, all are accepted."
+    )
+    revert_days: int = Field(default=30, ge=1, le=3650, description="Days for which a revert URL works.")
+    body_max_mib: int = Field(default=256, ge=1, le=4096, description="Largest body of a bulk operation, in MiB.")
+
+
+class StoreSettings(_Table):
+    url: str = Field(default="file:guard-data", description="file:folder or s3://bucket/prefix.")
+    endpoint_url: str | None = Field(default=None, description="Address of an S3 that is not AWS.")
+    region: str | None = Field(default=None, description="Region of the bucket.")
+
+
+class ClientSettings(_Table):
+    name: str = Field(pattern=NAME, description="Name of the caller, as it shows in the history.")
+    key: Secret = Field(description="What it sends as Authorization: Bearer or as Guard-Key; at least 16 characters.")
+    targets: list[str] = Field(description="The targets it may use.")
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "ClientSettings":
+        if len(self.key.get_secret_value()) < 16:
+            raise ValueError(f"the key of client {self.name} is shorter than 16 characters")
+        return self
+
+
+class LimitSettings(_Table):
+    requests: int = Field(ge=1, description="Requests within per_s seconds.")
+    per_s: float = Field(gt=0, description="Length of the window, in seconds.")
+    concurrency: int = Field(ge=1, le=512, description="Requests at once.")
+
+
+class Policy(_Table):
+    accept_irreversible: bool = Field(
+        default=False, description="Let writes through that cannot be taken back whole (deletes of a vendor's API)."
+    )
+    records_max: int = Field(default=1_000_000, ge=1, description="Records that one operation may touch.")
+
+
+class TargetSettings(_Table):
+    handler: str = Field(description="The kind of system: highlevel, postgresql.")
+    credential: Secret = Field(description="Guard's own access: a token; a database's URL.")
+    base_url: str | None = Field(default=None, description="Another address than the vendor's: a sandbox, a proxy.")
+    options: dict[str, str] = Field(default_factory=dict, description="What the handler asks for: location_id, …")
+    limits: LimitSettings | None = Field(default=None, description="Another pace than the vendor's documented one.")
+    timeout_s: float = Field(default=30.0, gt=0, le=600, description="Longest wait for one answer of the target.")
+    policy: Policy = Field(default_factory=Policy, description="What this target's operations may do.")
+
+
+class Settings(_Table):
+    server: Server
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    clients: list[ClientSettings] = Field(default_factory=list)
+    targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Settings":
+        for client in self.clients:
+            if unknown := sorted(set(client.targets) - set(self.targets)):
+                raise ValueError(f"client {client.name} names targets that do not exist: {', '.join(unknown)}")
+        names = [client.name for client in self.clients]
+        if len(set(names)) != len(names):
+            raise ValueError("two clients have the same name")
+        return self
+
+    @property
+    def signing_keys(self) -> list[bytes]:
+        return [key.get_secret_value().encode() for key in self.server.secret_keys]
+
+
+def load(path: Path) -> Settings:
+    """Raises SettingsError."""
+    try:
+        return parse(tomllib.loads(path.read_text()), str(path))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: this is not TOML: {error}") from error
+
+
+def parse(tables: dict[str, Any], origin: str) -> Settings:
+    """Raises SettingsError; the message never holds a value, for it may be a secret that went astray."""
+    try:
+        return Settings.model_validate(tables)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise SettingsError(f"{origin}: {where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,65 @@
+"""The Starlette application: which address leads where."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from guard.core.errors import GuardError
+from guard.flows.guard import Guard
+from guard.store.base import StoreError
+from guard.web.callers import Callers
+from guard.web.operations import operations
+from guard.web.passing import passing
+from guard.web.problems import Json, guard_error, http_error, internal_error, store_error
+from guard.web.revert import carry_out, show
+from guard.web.runs import changes, run, runs
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def create_app(guard: Guard) -> Starlette:
+    """The application around a Guard; closing it lets what is under way end first."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await guard.close()
+
+    app = Starlette(
+        routes=[
+            Route("/to/{target}", passing, methods=_METHODS),
+            Route("/to/{target}/{path:path}", passing, methods=_METHODS),
+            Route("/v1/operations", operations, methods=["POST"]),
+            Route("/v1/runs", runs),
+            Route("/v1/runs/{run}", run),
+            Route("/v1/runs/{run}/changes", changes),
+            Route("/revert/{token}", show),
+            Route("/revert/{token}", carry_out, methods=["POST"]),
+            Route("/healthz", healthz),
+            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+        ],
+        exception_handlers={
+            GuardError: guard_error,
+            StoreError: store_error,
+            HTTPException: http_error,
+            Exception: internal_error,
+        },
+        lifespan=lifespan,
+    )
+    app.state.guard = guard
+    app.state.callers = Callers(guard.settings)
+    return app
+
+
+async def healthz(_: Request) -> Response:
+    """The process is up. It says nothing about store and targets: `guard check` does."""
+    return Json({"status": "ok"})

@@ -1,0 +1,198 @@
+"""POST /v1/operations: the bulk door."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from guard.core.errors import Refused
+from guard.core.limits import KEY_CHARS_MAX
+from guard.core.model import Reversibility
+from guard.flows.guard import Guard
+from guard.flows.history import answer, told
+from guard.flows.operation import Asked, Screen, identify
+from guard.flows.protect import Records, protect
+from guard.settings import ClientSettings
+from guard.target.base import Target
+from guard.web.callers import Callers, refuse_foreign
+from guard.web.intake import (
+    CSV,
+    JSON,
+    Body,
+    What,
+    checked,
+    csv_records,
+    json_records,
+    kind_of,
+    ndjson_records,
+    receive,
+)
+from guard.web.problems import Json
+from guard.web.waiting import finished, wait_s
+
+_MIB = 1024 * 1024
+_QUERY = (
+    "A CSV or NDJSON body needs target, resource and action in the query: "
+    "POST /v1/operations?target=…&resource=…&action=… Nothing was written."
+)
+
+
+class OperationModel(BaseModel):
+    """What an operation says besides its records: members of the JSON body, or the query of a streamed one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: str = Field(max_length=64)
+    resource: str = Field(max_length=256)
+    action: str = Field(max_length=64)
+    records: Any = None
+    filter: dict[str, Any] | None = None
+    fields: dict[str, Any] = Field(default_factory=dict)
+    id_column: str = Field(default="id", max_length=256)
+    accept_irreversible: bool = False
+    dry_run: bool = False
+    scenario: str = Field(default="", max_length=200)
+    note: str = Field(default="", max_length=2000)
+
+
+async def operations(request: Request) -> Response:
+    guard: Guard = request.app.state.guard
+    callers: Callers = request.app.state.callers
+    client = callers.client(request)
+    # Validated before the body is taken where that is possible: a key for another target uploads nothing.
+    early = None if "target" not in request.query_params else _model(dict(request.query_params))
+    if early:
+        refuse_foreign(client, early.target)
+    if early is None and kind_of(request) != JSON:
+        raise Refused("invalid_request", _QUERY)
+    run_key, idempotency_key = key_header(request, "guard-run-key"), key_header(request, "idempotency-key")
+    body = await receive(request, guard.settings.server.body_max_mib * _MIB)
+    try:
+        model = early or _model(_json(body))
+        refuse_foreign(client, model.target)
+        target = guard.target(model.target)
+        await target.resource(model.resource)
+        if model.filter is not None and (model.records is not None or body.kind != JSON):
+            raise Refused("invalid_request", "Name the records or a filter, not both. Nothing was written.")
+        records = None if model.filter is not None else await _records(guard, target, model, body)
+        asked = replace(_asked(request, client, model, body, records), run_key=run_key, idempotency_key=idempotency_key)
+    finally:
+        body.close()
+    if model.dry_run:
+        return Json(_dry_run(target, model, asked, records))
+    return await _begin(request, guard, asked, records)
+
+
+async def _begin(request: Request, guard: Guard, asked: Asked, records: Records | None) -> Response:
+    run, op = identify(guard, asked)
+    begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = guard.start(run, protect(guard, asked, records, run, op, begun))
+    if not await finished(task, wait_s(request)):
+        # Not accepted before the journal has it: by then it was found fit, and run_url shows it.
+        either: set[asyncio.Future[Any]] = {task, begun}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            accepted = await told(guard, run, answer(guard, run, await begun))
+            return Json(accepted, 202, {"location": guard.run_url(run), "retry-after": "5"})
+    await task
+    return _answered(await told(guard, run, answer(guard, run, await begun)))
+
+
+def _answered(given: dict[str, Any]) -> Response:
+    """An operation of which nothing was written at all is an error, so that a scenario stops there."""
+    if given["status"] != "failed" or given["records_in_doubt"]:
+        return Json(given)
+    code = given.get("problem_code") or "operation_failed"
+    detail = given.get("problem") or "No record was written. Each one's reason stands in failures."
+    raise Refused(code, detail, **{name: value for name, value in given.items() if name not in ("status", "problem")})
+
+
+def _model(given: Mapping[str, Any]) -> OperationModel:
+    try:
+        return OperationModel.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refused("invalid_request", f"{where}: {first['msg']}. Nothing was written.", member=where) from None
+
+
+def _json(body: Body) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(body.file.read())
+    except orjson.JSONDecodeError as error:
+        raise Refused(
+            "invalid_body", f"The body is not JSON: {error.msg} (line {error.lineno}). Nothing was written."
+        ) from None
+    if not isinstance(found, dict):
+        raise Refused("invalid_request", "The body must be a JSON object. Nothing was written.")
+    return found
+
+
+def _asked(
+    request: Request, client: ClientSettings, model: OperationModel, body: Body, records: Records | None
+) -> Asked:
+    query = orjson.dumps(sorted(request.query_params.multi_items()))
+    return Asked(
+        client=client.name,
+        target=model.target,
+        resource=model.resource,
+        action=model.action,
+        door="operations",
+        digest=hashlib.sha256(query + body.digest.encode()).hexdigest(),
+        records=records.count if records else None,
+        scenario=model.scenario,
+        note=model.note,
+        accept_irreversible=model.accept_irreversible,
+        where=model.filter,
+        fields=model.fields,
+    )
+
+
+def key_header(request: Request, name: str) -> str:
+    """A caller's key, printable and of sane length. Raises Refused."""
+    key = request.headers.get(name, "").strip()
+    if len(key) > KEY_CHARS_MAX or not key.isprintable():
+        raise Refused(
+            "invalid_request", f"{name} must be printable and at most {KEY_CHARS_MAX} characters. Nothing was written."
+        )
+    return key
+
+
+async def _records(guard: Guard, target: Target, model: OperationModel, body: Body) -> Records:
+    if body.kind == JSON:
+        source = json_records(model.records)
+    elif body.kind == CSV:
+        source = csv_records(body, model.action, model.id_column)
+    else:
+        source = ndjson_records(body)
+    what = What(model.resource, model.action, guard.policy(model.target).records_max)
+    with closing(source):
+        return await checked(source, what, target)
+
+
+def _dry_run(target: Target, model: OperationModel, asked: Asked, records: Records | None) -> dict[str, Any]:
+    """What the operation would be, found without reading or writing at the target."""
+    screen = Screen(target, accept=True)
+    if records and records.first:
+        screen.note(target.reversal(records.first, None))
+    if records:
+        records.close()
+    return {
+        "id": None,
+        "status": "dry_run",
+        "target": model.target,
+        "resource": model.resource,
+        "action": model.action,
+        "records_total": asked.records,
+        "reversible": screen.level.value,
+        "reversible_reasons": sorted(screen.reasons),
+        "needs_accept_irreversible": screen.level is not Reversibility.FULL,
+        "side_effects": target.side_effects,
+    }

@@ -1,0 +1,210 @@
+"""ANY /to/{target}/{the vendor's own path}: the pass-through door."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import unquote
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from guard.core.errors import Refused, Unavailable
+from guard.core.lifecycle import OperationState, outcome_status
+from guard.core.limits import PASS_BYTES_MAX, REPLY_BYTES_MAX
+from guard.flows.guard import Guard
+from guard.flows.operation import Asked
+from guard.flows.passthrough import Answer, pass_through
+from guard.target.client import NoAnswer, NotSent
+from guard.target.http import HttpTarget
+from guard.web.callers import Callers, refuse_foreign
+from guard.web.operations import key_header
+from handlers.base import READ, Reply, Route
+from handlers.base import Request as VendorRequest
+
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@%/-]*")
+_ASKED_HEADERS = ("accept", "accept-language", "content-type", "if-none-match", "if-modified-since", "version")
+"""What of the caller's headers goes on. Not its Authorization: Guard uses its own credential, which must be able to
+take the write back; not method overrides, which would make a write of what looks like a read."""
+_KEPT_HEADERS = re.compile(
+    r"content-(type|language|disposition)|etag|last-modified|cache-control|retry-after|location|link|"
+    r"x-ratelimit-.*|ratelimit.*|x-.*-remaining|x-request-id"
+)
+_RAW_HEADERS = ("content-encoding", "content-length")
+
+
+async def passing(request: Request) -> Response:
+    guard: Guard = request.app.state.guard
+    callers: Callers = request.app.state.callers
+    client = callers.client(request)
+    name = request.path_params["target"]
+    refuse_foreign(client, name)
+    target = guard.target(name)
+    if not isinstance(target, HttpTarget):
+        raise Refused("unknown_route", f"{name} is a database; use POST /v1/operations. Nothing was written.")
+    path = vendor_path(request.scope)
+    found = target.handler.route(request.method, path)
+    if request.method in ("GET", "HEAD") or (found and found[0].kind == READ):
+        return await _read(request, target, path)
+    if found is None:
+        raise Refused(
+            "unknown_route",
+            f"Guard does not know what {request.method} {path} writes, so it could not be taken back. "
+            "Nothing was written.",
+        )
+    return await _write(request, guard, client.name, target, path, *found)
+
+
+def vendor_path(scope: Scope) -> str:
+    """The vendor's path as the caller wrote it. Raises Refused for one that could mean another one, or another host."""
+    raw = scope["raw_path"].decode("latin-1")
+    _, _, target, *rest = raw.split("/")
+    path = "/" + "/".join(rest)  # what stands behind /to/{target}, however that is spelt
+    decoded = unquote(path)
+    parts = decoded.split("/")[1:]
+    # ';' begins parameters of a segment in some servers, so that '..;' means '..' to them.
+    odd = not _PATH.fullmatch(path) or any(char in decoded for char in "\\?#%") or not decoded.isprintable()
+    empty_inside = any(not part for part in parts[:-1])
+    if (
+        odd
+        or empty_inside
+        or decoded.count("/") != path.count("/")
+        or {".", ".."} & set(parts)
+        or "/" in unquote(target)
+    ):
+        raise Refused("invalid_path", "This path is not one of the target's own. Nothing was sent.")
+    return path
+
+
+async def _read(request: Request, target: HttpTarget, path: str) -> Response:
+    """Reads go through untouched and unbuffered."""
+    content = await _body(request)
+    sent = target.client.stream(request.method, path, request.url.query, _headers(request), content)
+    try:
+        response, headers = await sent.__aenter__()
+    except (NotSent, NoAnswer) as error:
+        raise Unavailable(
+            "target_unavailable", f"{target.name} cannot be read: {error}. Nothing was written."
+        ) from error
+
+    kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k) or k in _RAW_HEADERS}
+    return _Relayed(response.aiter_raw(), response.status_code, kept, lambda: sent.__aexit__(None, None, None))
+
+
+class _Relayed(StreamingResponse):
+    """Lets go of the vendor's connection in any case, also when the caller hung up before the first byte."""
+
+    def __init__(
+        self,
+        parts: AsyncIterator[bytes],
+        status: int,
+        headers: dict[str, str],
+        let_go: Callable[[], Awaitable[object]],
+    ) -> None:
+        super().__init__(parts, status, headers)
+        self._let_go = let_go
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._let_go()
+
+
+async def _write(
+    request: Request, guard: Guard, client: str, target: HttpTarget, path: str, route: Route, params: dict[str, str]
+) -> Response:
+    content = await _body(request)
+    asked_of_vendor = VendorRequest(
+        method=request.method,
+        path=path,
+        params={name: unquote(value) for name, value in params.items()},
+        query=dict(request.query_params),
+        headers=request.headers,
+        body=_json(content),
+    )
+    forwarded = _headers(request)
+    changes = target.handler.changes(route, asked_of_vendor)
+    if len(changes) > guard.policy(target.name).records_max:
+        raise Refused("too_large", "The request touches more records than the target's policy allows.")
+    asked = Asked(
+        client=client,
+        target=target.name,
+        resource=route.resource,
+        action=route.action,
+        door="pass-through",
+        digest=_digest(request, path, content),
+        records=len(changes),
+        run_key=key_header(request, "guard-run-key"),
+        idempotency_key=key_header(request, "idempotency-key"),
+        scenario=key_header(request, "guard-scenario"),
+        accept_irreversible=request.headers.get("guard-accept-irreversible", "").lower() in ("true", "1"),
+    )
+
+    async def forward() -> tuple[Answer, Reply]:
+        query = request.url.query
+        async with target.client.stream(request.method, path, query, forwarded, content) as (response, headers):
+            body = await _reply_body(response.aiter_bytes())
+            kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k)}
+            return Answer(response.status_code, body, kept), Reply(response.status_code, body, headers)
+
+    run, op, answer = await pass_through(guard, asked, target, changes, forward)
+    with guard.journals.use(run) as journal:
+        state = journal.state
+        told = {
+            "guard-run": run,
+            "guard-operation": op,
+            "guard-revert-url": guard.revert_url(state),
+            "guard-status": _status(state.operations[op]),
+        }
+    return Response(answer.body, answer.status, {**answer.headers, **told})
+
+
+def _status(operation: OperationState) -> str:
+    """As it ended, or as far as it is known before the post-images are read."""
+    known = (operation.count(name) for name in ("applied", "failed", "unknown"))
+    return str(operation.ended.get("status") or outcome_status(*known))
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > PASS_BYTES_MAX:
+            raise Refused(
+                "too_large",
+                f"A request that is passed through may have {PASS_BYTES_MAX // 1024} KiB; "
+                "POST /v1/operations takes more. Nothing was sent.",
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _reply_body(parts: AsyncIterator[bytes]) -> bytes:
+    body = bytearray()
+    async for part in parts:
+        body += part
+        if len(body) > REPLY_BYTES_MAX:
+            raise NoAnswer("its answer is too large to be understood")
+    return bytes(body)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused("unsupported_media_type", "Send the body as it is, without Content-Encoding. Nothing was sent.")
+    return {name: request.headers[name] for name in _ASKED_HEADERS if name in request.headers}
+
+
+def _json(content: bytes) -> object:
+    if not content:
+        return None
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Refused("invalid_body", f"The body is not JSON: {error.msg}. Nothing was written.") from None
+
+
+def _digest(request: Request, path: str, content: bytes) -> str:
+    parts = (request.method.encode(), path.encode(), request.url.query.encode(), content)
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

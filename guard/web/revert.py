@@ -1,0 +1,328 @@
+"""GET and POST /revert/{token}: the plan, and carrying it out.
+
+GET reads and shows, and never changes anything: link scanners and chat previews open revert URLs.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from guard.core.compare import Judgement
+from guard.core.errors import GuardError, Refused
+from guard.core.lifecycle import RunState
+from guard.core.limits import ANSWER_RECORDS_MAX, PASS_BYTES_MAX
+from guard.core.lines import read_judgement
+from guard.core.model import Action, Change, Verdict
+from guard.core.past import changed_fields
+from guard.flows.guard import Guard
+from guard.flows.history import Recorded, answer, recorded, summary, told
+from guard.flows.plan import Narrowing, judge_rows
+from guard.flows.revert import Judged, RevertAsked, Tally, load_plan, preview, start_revert
+from guard.target.base import Target
+from guard.web.problems import Json, problem
+from guard.web.runs import number
+from guard.web.waiting import finished, wait_s
+
+_PAGE = 50
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-robots-tag": "noindex, nofollow",
+    "cache-control": "no-store",
+}
+
+
+def _list(value: Any) -> Any:
+    """In a query or form a list is one text with commas."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_list), Field(min_length=1, max_length=100_000)]
+
+
+class RevertModel(BaseModel):
+    """What may narrow a revert and say what happens at conflicts; all of it optional."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    operations: Names | None = None
+    resources: Names | None = None
+    ids: Names | None = None
+    fields: Names | None = None
+    on_conflict: Literal["skip", "force", "abort"] = "skip"
+    dry_run: bool = False
+
+    def narrowing(self) -> Narrowing:
+        return Narrowing(
+            operations=_set(self.operations),
+            resources=_set(self.resources),
+            ids=_set(self.ids),
+            fields=_set(self.fields),
+        )
+
+
+def _set(names: list[str] | None) -> frozenset[str] | None:
+    return frozenset(names) if names is not None else None
+
+
+async def show(request: Request) -> Response:
+    """The plan, a page of it judged by what is there now."""
+    html = _wants_html(request)
+    try:
+        state = await _state(request)
+        query = dict(request.query_params)
+        offset = number(query.pop("offset", None), "offset", 0, 2**31)
+        limit = number(query.pop("limit", None), "limit", _PAGE, 500)
+        model = _model(query)
+        told = await _plan(request.app.state.guard, state, model, offset, limit)
+    except GuardError as error:
+        return _problem(error, html=html)
+    if not html:
+        return Json(told, headers=_no_store())
+    # Button and links carry the narrowing: they mean what the page shows.
+    narrowed = urlencode({name: value for name, value in request.query_params.items() if name != "offset"})
+    return _page("plan.html", {**told, "action_url": request.url.path, "narrowed": narrowed})
+
+
+async def _plan(guard: Guard, state: RunState, model: RevertModel, offset: int, limit: int) -> dict[str, Any]:
+    narrowing = model.narrowing()
+    with guard.journals.use(state.run) as journal:
+        plan = await load_plan(guard, journal, narrowing)
+        try:
+            rows, total = plan.page(offset, limit), len(plan)
+            judged: list[Judged] = []
+            for name in dict.fromkeys(row.target for row in rows):
+                target = guard.target(name)
+                mine = [row for row in rows if row.target == name]
+                force = model.on_conflict == "force"
+                judged += await judge_rows(target.read, target, mine, narrowing, plan.resources, force=force)
+            targets = plan.targets()
+        finally:
+            plan.close()
+    tally = Tally()
+    for _, _, judgement in judged:
+        tally.foresee(judgement)
+    effects = [guard.target(name).side_effects for name in targets]
+    return {
+        **summary(guard, state, list(state.operations.values())),
+        "records_to_take_back": total,
+        "page_offset": offset,
+        "page_records": len(judged),
+        "next_offset": offset + len(judged) if offset + len(judged) < total else None,
+        **{f"page_{name}": count for name, count in tally.members().items()},
+        "cannot_be_taken_back": [effect for effect in effects if effect],
+        "plan": [_item(each) for each in judged],
+    }
+
+
+async def carry_out(request: Request) -> Response:
+    html = _wants_html(request)
+    try:
+        state = await _state(request)
+        model = _model({**request.query_params, **await _body(request)})
+        told, status = await _revert(request, state, model)
+    except GuardError as error:
+        return _problem(error, html=html)
+    if html:
+        return _page("report.html", told, status)
+    headers = {"location": told["run_url"]} if status == 202 else {}
+    return Json(told, status, {**headers, **_no_store()})
+
+
+async def _revert(request: Request, state: RunState, model: RevertModel) -> tuple[dict[str, Any], int]:
+    guard: Guard = request.app.state.guard
+    asked = RevertAsked(run=state.run, client="revert url", narrowing=model.narrowing(), on_conflict=model.on_conflict)
+    if model.dry_run:
+        tally, shown = await preview(guard, asked)
+        return _previewed(guard, state, tally, shown), 200
+    task = start_revert(guard, asked)
+    if not await finished(task, wait_s(request)) and (run := await _its_run(guard, state, task)):
+        return {**await answer(guard, run), "status": "reverting", "conflicts": [], "recreated": []}, 202
+    run = await task
+    return await told(guard, run, report(guard, run)), 200
+
+
+async def _its_run(guard: Guard, state: RunState, task: asyncio.Task[str]) -> str | None:
+    """The run of a revert that is going on, as soon as it has a journal; None: it ended before."""
+    with guard.journals.use(state.run) as journal:
+        while not task.done():
+            last = next(reversed(journal.state.reverts), None)
+            if journal.state.phase == "reverting" and last:
+                with guard.journals.use(last) as own:
+                    if own.state.operations:
+                        return last
+            await asyncio.sleep(0.02)
+    return None
+
+
+def _previewed(guard: Guard, state: RunState, tally: Tally, shown: list[Judged]) -> dict[str, Any]:
+    return {
+        **summary(guard, state, list(state.operations.values())),
+        "status": "dry_run",
+        **{f"records_{name}": count for name, count in tally.members().items()},
+        "failures": [],
+        "recreated": [],
+        "conflicts": _conflicts([(row.past.resource, row.past.id, judgement) for row, _, judgement in shown]),
+    }
+
+
+async def report(guard: Guard, run: str) -> dict[str, Any]:
+    """What a revert came to, from its own journal: flat, lists cut at a stated length."""
+    with guard.journals.use(run) as journal:
+        state = await journal.catch_up()
+        told = await answer(guard, run)
+        judged: list[tuple[str, str, Judgement]] = []
+        for operation in state.operations.values():
+            for chunk in operation.chunks.values():
+                if "judged" in chunk.lines and len(judged) < ANSWER_RECORDS_MAX:
+                    judged += [read_judgement(line) for line in await journal.lines(chunk.lines["judged"])]
+        recreated = []
+        if told["reversible"] != "full":
+            async for record in recorded(journal, state):
+                change, outcome = record.touched.change, record.outcome
+                if change.origin and outcome.id and outcome.id != change.origin:
+                    recreated.append(await _recreated(guard.target(state.operations[record.op].target), record))
+                if len(recreated) >= ANSWER_RECORDS_MAX:
+                    break
+    whole = not any(told.get(f"records_{name}") for name in ("conflicted", "irreversible", "in_doubt", "failed"))
+    effects = dict.fromkeys(guard.target(operation.target).side_effects for operation in state.operations.values())
+    return {
+        **told,
+        "status": "reverted" if whole and "problem" not in told else "partly_reverted",
+        "conflicts": _conflicts([each for each in judged if each[2].verdict is not Verdict.ALREADY]),
+        "recreated": recreated,
+        "cannot_be_taken_back": [effect for effect in effects if effect],
+    }
+
+
+async def _recreated(target: Target, record: Recorded) -> dict[str, Any]:
+    """A record that got a new id, with the fields that the target did not take, and what is lost besides."""
+    change, outcome = record.touched.change, record.outcome
+    resource = await target.resource(change.resource)
+    deletion = Change(resource=change.resource, action=Action.DELETE, id=change.origin)
+    missing = [name for name in changed_fields(change.fields, outcome.after, resource) if name in change.fields]
+    return {
+        "resource": change.resource,
+        "old_id": change.origin,
+        "new_id": outcome.id,
+        "fields_lost": [name for name in missing if name != "id"],
+        "lost": target.reversal(deletion, change.fields).reason,
+    }
+
+
+def _conflicts(judged: list[tuple[str, str, Judgement]]) -> list[dict[str, Any]]:
+    """One flat item per field that does not go back, and why."""
+    items = []
+    for resource, id_, judgement in judged[:ANSWER_RECORDS_MAX]:
+        item = {"resource": resource, "id": id_, "reason": judgement.reason or _REASONS[judgement.verdict]}
+        left = [field for field in judgement.fields if field.verdict is not Verdict.RESTORE]
+        if not left:
+            items.append({**item, "verdict": judgement.verdict.value})
+        for field in left:
+            images = {"before": field.before, "after": field.after, "now": field.now}
+            if field.verdict is not Verdict.ALREADY:
+                items.append({**item, "verdict": field.verdict.value, "field": field.field, **images})
+    return items
+
+
+_REASONS = {
+    Verdict.RESTORE: "",
+    Verdict.ALREADY: "It is already as it was before the run.",
+    Verdict.CONFLICT: "It was changed after the run; that change is left alone.",
+    Verdict.IRREVERSIBLE: "No API of the target writes this.",
+    Verdict.IN_DOUBT: "It is not known what the run did here.",
+}
+
+
+def _item(judged: Judged) -> dict[str, Any]:
+    row, image, judgement = judged
+    return {
+        "target": row.target,
+        "resource": row.past.resource,
+        "id": row.past.id or None,
+        "verdict": judgement.verdict.value,
+        "reason": judgement.reason or _REASONS[judgement.verdict],
+        "exists_now": None if row.past.lost else image is not None,
+        "fields": [
+            {"field": f.field, "verdict": f.verdict.value, "before": f.before, "after": f.after, "now": f.now}
+            for f in judgement.fields
+        ],
+    }
+
+
+async def _state(request: Request) -> RunState:
+    guard: Guard = request.app.state.guard
+    state = await guard.journals.state(guard.run_of(request.path_params["token"]))
+    if state.revoked:
+        raise Refused("revoked_token", "This revert URL was revoked. Ask whoever runs Guard for another way back.")
+    return state
+
+
+async def _body(request: Request) -> Mapping[str, Any]:
+    """JSON, a form, or nothing. Raises Refused."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > PASS_BYTES_MAX:
+            raise Refused("too_large", "The body of a revert is too large. Nothing was written.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(content.decode("utf-8", "replace")))
+    if not content.strip():
+        return {}
+    try:
+        found = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Refused("invalid_body", f"The body is not JSON: {error.msg}. Nothing was written.") from None
+    if not isinstance(found, dict):
+        raise Refused("invalid_body", "The body must be a JSON object, or empty. Nothing was written.")
+    return found
+
+
+def _model(given: Mapping[str, Any]) -> RevertModel:
+    try:
+        return RevertModel.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refused("invalid_request", f"{where}: {first['msg']}. Nothing was written.", member=where) from None
+
+
+def _wants_html(request: Request) -> bool:
+    """A browser names text/html; everybody else gets JSON."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _page(template: str, told: Mapping[str, Any], status: int = 200) -> Response:
+    text = _TEMPLATES.get_template(template).render(**told)
+    return Response(text, status, PAGE_HEADERS, "text/html")
+
+
+def _problem(error: GuardError, *, html: bool) -> Response:
+    if html:
+        return _page("problem.html", {"problem": error.problem()}, error.status)
+    answer = problem(error)
+    answer.headers.update(_no_store())
+    return answer
+
+
+def _no_store() -> dict[str, str]:
+    return {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex"}

@@ -1,0 +1,134 @@
+"""The HTML pages: what records hold is shown, never executed; nothing keeps or passes on the address."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.web.doors import nothing_happens, updates
+from tests.world import World, path_of
+
+HTML = {"accept": "text/html,application/xhtml+xml"}
+HOSTILE = {
+    "a script": "<script>alert(1)</script>",
+    "an attribute": '"><img src=x onerror=alert(1)>',
+    "an apostrophe": "' onmouseover='alert(1)",
+    "a template": "{{ 7*7 }}{% raw %}",
+    "right to left": "\u202egnp.exe\u2066",
+    "a null byte": "a\x00b",
+    "line feeds": "a\r\n\r\nb",
+    "an address": "javascript:alert(1)",
+}
+
+
+def assert_safe(page: str, value: str) -> None:
+    assert value not in page or not set(value) & set("<>\"'")
+    assert "<script" not in page
+    assert not re.search(r"<[^>]*\son\w+=", page)
+    assert "49" not in re.findall(r"<bdi>(.*?)</bdi>", page)
+
+
+async def page(world: World, method: str, url: str, **given: Any) -> tuple[int, str]:
+    reply = await world.http.request(method, url, headers=HTML, **given)
+    assert reply.headers["content-type"].startswith("text/html"), reply.text
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    return reply.status_code, reply.text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_values_of_records_are_text_on_every_page(small_world: World, name: str) -> None:
+    value, id_ = HOSTILE[name], next(iter(small_world.contacts))
+    records = [
+        {"id": id_, "fields": {"companyName": value, "customFields": [{"id": "cfJobTitle0000000001", "value": value}]}}
+    ]
+    told = await small_world.operate("update", records, note=value, scenario=value[:50])
+    url = path_of(told["revert_url"])
+    status, plan = await page(small_world, "GET", url)
+    assert status == 200
+    assert_safe(plan, value)
+    await small_world.edit("contacts", id_, {"companyName": f"{value}!"})
+    status, report = await page(small_world, "POST", url)
+    assert status == 200
+    assert_safe(report, value)
+
+
+async def test_a_value_of_a_megabyte_does_not_make_the_page_as_large(small_world: World) -> None:
+    id_ = next(iter(small_world.contacts))
+    records = [{"id": id_, "fields": {"companyName": "x" * 1_000_000}}]
+    told = await small_world.operate("update", records)
+    _, plan = await page(small_world, "GET", path_of(told["revert_url"]))
+    assert len(plan) < 50_000
+
+
+async def test_hostile_texts_in_a_request_are_text_on_the_page_of_the_problem(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world, 1))
+    for query in ("<script>alert(1)</script>=1", 'operations="><img src=x onerror=alert(1)>'):
+        status, problem = await page(small_world, "GET", f"{path_of(told['revert_url'])}?{query}")
+        assert status == 422
+        assert_safe(problem, "<script>")
+
+
+@pytest.mark.parametrize("path", ["/revert/x", "/revert/<img src=x onerror=alert(1)>"])
+async def test_a_wrong_address_is_a_page_for_a_browser(small_world: World, path: str) -> None:
+    status, problem = await page(small_world, "GET", path)
+    assert status == 404
+    assert_safe(problem, "<script>")
+
+
+async def test_a_page_says_once_that_nothing_was_written(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world, 1))
+    _, problem = await page(small_world, "GET", f"{path_of(told['revert_url'])}?colour=red")
+    assert problem.count("Nothing was written") == 1
+
+
+def form_of(plan: str) -> str:
+    found = re.search(r'<form method="post" action="([^"]*)"', plan)
+    assert found, plan
+    return found[1].replace("&amp;", "&")
+
+
+async def test_the_button_takes_back_the_run(small_world: World) -> None:
+    before = small_world.seen()
+    told = await small_world.operate("update", updates(small_world))
+    _, plan = await page(small_world, "GET", path_of(told["revert_url"]))
+    await page(small_world, "POST", form_of(plan), data={})
+    assert before == small_world.seen()
+
+
+async def test_the_button_of_a_narrowed_plan_takes_back_no_more_than_the_page_shows(small_world: World) -> None:
+    """The page of `?ids=…` speaks of one record: its button must not take back all of them."""
+    told = await small_world.operate("update", updates(small_world, 3, city="Rome"))
+    first, second, third = list(small_world.contacts)[:3]
+    _, plan = await page(small_world, "GET", f"{path_of(told['revert_url'])}?ids={first}")
+    assert "Take back 1 records" in plan
+    await page(small_world, "POST", form_of(plan), data={})
+    assert small_world.contacts[first]["city"] != "Rome"
+    assert [small_world.contacts[id_]["city"] for id_ in (second, third)] == ["Rome", "Rome"]
+
+
+async def test_the_next_page_of_a_narrowed_plan_is_narrowed_alike(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world, 4, city="Rome"))
+    ids = ",".join(list(small_world.contacts)[:3])
+    _, plan = await page(small_world, "GET", f"{path_of(told['revert_url'])}?ids={ids}&limit=2")
+    (following,) = re.findall(r'<a rel="next" href="([^"]*)"', plan)
+    assert "ids=" in following
+
+
+async def test_the_button_that_only_checks_writes_nothing(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world))
+    with nothing_happens(small_world):
+        status, report = await page(small_world, "POST", path_of(told["revert_url"]), data={"dry_run": "true"})
+    assert (status, "nothing was written" in report) == (200, True)
+
+
+async def test_pages_need_nothing_from_elsewhere(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world))
+    _, plan = await page(small_world, "GET", path_of(told["revert_url"]))
+    assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', plan)
+    assert (await small_world.http.get("/static/guard.css")).status_code == 200
