@@ -1,0 +1,41 @@
+"""Several things at once, none of which is left behind: asyncio.gather lets the others run on when one fails."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar, overload
+
+A = TypeVar("A")
+B = TypeVar("B")
+T = TypeVar("T")
+
+
+async def all_or_none(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """For what may be given up, such as reads: when one fails the others are cancelled and have ended on return."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        if tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    _raise_first(ended)
+    return [task.result() for task in tasks]
+
+
+@overload
+async def all_to_the_end(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B], /) -> tuple[A, B]: ...
+@overload
+async def all_to_the_end(*work: Coroutine[Any, Any, T]) -> tuple[T, ...]: ...
+async def all_to_the_end(*work: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
+    """For what must be known, such as writes: each has ended on return, also where another failed."""
+    ended = await asyncio.gather(*work, return_exceptions=True)
+    _raise_first(ended)
+    return tuple(ended)
+
+
+def _raise_first(ended: list[Any]) -> None:
+    errors = [each for each in ended if isinstance(each, BaseException)]
+    # A cancellation that followed from a failure is not what went wrong.
+    for error in sorted(errors, key=lambda each: isinstance(each, asyncio.CancelledError)):
+        raise error
