@@ -25,6 +25,7 @@ from guard.store.journal import Journal
 from guard.target.base import Work
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
+from guard.tasks import all_to_the_end
 from handlers.base import Reply
 
 _CHUNK = 0
@@ -81,7 +82,7 @@ class _Passing:
             self._screen.refuse(change)
         with self._guard.journals.use(run) as journal:
             async with self._target.work() as work:
-                touched, _ = await asyncio.gather(work.before(changes), self._catch_up(journal))
+                touched, _ = await all_to_the_end(work.before(changes), self._catch_up(journal))
                 while not await self._begin(journal, work, touched):
                     if not cut_off(await ended(self._guard, journal, self.op)):
                         await self._repeat(journal)
@@ -103,7 +104,7 @@ class _Passing:
 
         async def announce(op: str, events: list[Event]) -> None:
             passage = Passage(journal, op, self._target, work)
-            await asyncio.gather(
+            await all_to_the_end(
                 passage.announce(_CHUNK, touched, *events), self._guard.journals.mark_open(journal.run)
             )
 

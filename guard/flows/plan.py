@@ -1,6 +1,5 @@
 """The plan of a revert: what a run did to each record, merged, and what taking it back means now."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +16,7 @@ from guard.flows.history import Recorded, recorded
 from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target
+from guard.tasks import all_or_none
 
 _NOT_OURS = "A record like it is there, but it is not certain that the run created it; it is left alone."
 
@@ -206,7 +206,7 @@ async def judge_rows(
     look: Look, target: Target, rows: Sequence[Row], narrowing: Narrowing, resources: Resources, *, force: bool
 ) -> list[tuple[Row, Image, Judgement]]:
     """Each row with what its record holds now and the verdict on it."""
-    found = await asyncio.gather(*(_search(target, row) for row in rows))
+    found = await all_or_none(*(_search(target, row) for row in rows))
     now = await _look(look, [row for row in found if row.past.id])
     judged = []
     for each in found:

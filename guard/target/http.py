@@ -1,6 +1,5 @@
 """Runs a handler over HTTP: finds, reads, writes and reads back the records of one operation."""
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from guard.core.past import changed_fields
 from guard.target.base import Work
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.locks import RecordLocks
+from guard.tasks import all_or_none, all_to_the_end
 from handlers.base import CREATED_INSTEAD, DUPLICATE, OTHER_RECORD, Call, Handler, Reply, Write
 
 log = structlog.get_logger()
@@ -78,7 +78,7 @@ class HttpTarget:
     async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
         """Raises Unavailable where a record's image cannot be had, for then nothing may be written."""
         calls = self.handler.read(resource, ids)
-        replies = await asyncio.gather(*(self._answer(call) for call, _ in calls))
+        replies = await all_or_none(*(self._answer(call) for call, _ in calls))
         images: dict[str, Image] = {}
         for (_, asked), reply in zip(calls, replies, strict=True):
             found = self.handler.images(resource, asked, reply)
@@ -157,7 +157,7 @@ class HttpWork:
         return await self._target.read(resource, ids)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
-        found = await asyncio.gather(*(self._resolve(change) for change in changes))
+        found = await all_or_none(*(self._resolve(change) for change in changes))
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)
         return [self._with_image(touched, images) for touched in found]
@@ -202,7 +202,7 @@ class HttpWork:
             # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
             live = [w for w in step if not all(_gave_up(answers[p]) for p in w.positions)]
             for write, outcomes in zip(
-                live, await asyncio.gather(*(self._send(changes, w) for w in live)), strict=True
+                live, await all_to_the_end(*(self._send(changes, w) for w in live)), strict=True
             ):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
@@ -223,7 +223,7 @@ class HttpWork:
 
     async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
         try:
-            settled = await asyncio.gather(
+            settled = await all_to_the_end(
                 *(self._settle(each, outcome) for each, outcome in zip(touched, outcomes, strict=True))
             )
         finally:
