@@ -19,7 +19,7 @@ from guard.core.errors import GuardError
 from guard.flows.guard import Guard
 from guard.flows.history import answer, summary
 from guard.flows.plan import Narrowing
-from guard.flows.recover import recover as recover_runs
+from guard.flows.recover import Recovery
 from guard.flows.revert import RevertAsked, preview, start_revert
 from guard.flows.verify import verify_all, verify_run
 from guard.quickstart import quickstart
@@ -220,12 +220,12 @@ def verify(run: Annotated[str | None, typer.Argument(help="One run; else all.")]
 def recover(
     config: Config = None,
     *,
-    at_once: Annotated[bool, typer.Option("--now", help="Also runs that showed life in the last minute.")] = False,
+    at_once: Annotated[bool, typer.Option("--now", help="Also runs whose lease is not over yet.")] = False,
 ) -> None:
     """End runs that were cut off: what was sent is settled by reading the target, never sent again."""
 
     async def work(guard: Guard) -> None:
-        async for recovered in recover_runs(guard, at_once=at_once):
+        async for recovered in Recovery(guard).sweep(at_once=at_once):
             out.print(f"{recovered.run}: {recovered.detail}", markup=False)
 
     _run(config, work)

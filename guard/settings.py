@@ -48,6 +48,9 @@ class Server(_Table):
         min_length=1, description="Keys that sign revert URLs: the first signs, all are accepted."
     )
     revert_days: int = Field(default=30, ge=1, le=3650, description="Days for which a revert URL works.")
+    lease_s: int = Field(
+        default=60, ge=1, le=3600, description="Seconds after which a copy of Guard that shows no life is taken over."
+    )
     body_max_mib: int = Field(default=256, ge=1, le=4096, description="Largest body of a bulk operation, in MiB.")
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -32,6 +32,42 @@ async def all_to_the_end(*work: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     ended = await asyncio.gather(*work, return_exceptions=True)
     _raise_first(ended)
     return tuple(ended)
+
+
+class AtMost:
+    """`async with AtMost(4) as some:` and for each piece of work `await some.room()`, then `some.start(…)`.
+
+    The block ends when all that was started has ended; what one of them raised is raised by `room` or by the block.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._slots = asyncio.Semaphore(count)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._errors: list[BaseException] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def room(self) -> None:
+        await self._slots.acquire()
+        _raise_first(self._errors)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slots.release()
+        if not task.cancelled() and (error := task.exception()):
+            self._errors.append(error)
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if error is None:
+            _raise_first(self._errors)
 
 
 def _raise_first(ended: list[Any]) -> None:

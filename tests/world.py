@@ -101,7 +101,7 @@ class World:
     async def settle(self) -> None:
         """Wait for what Guard does after it has answered."""
         while self.guard._going_on:
-            await self.guard.drain()
+            await self.guard.idle()
 
 
 def comparable(row: dict[str, Any]) -> dict[str, Any]:

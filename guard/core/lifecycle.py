@@ -171,20 +171,22 @@ class RunState:
                 operation.phase, operation.ended = "ended", event
             case "closing" | "stopped" as phase:
                 self.phase = phase
-            case "called":
-                self.called.add(event["op"])
-            case "alive":
-                pass
             case "revert_begun":
                 self.phase, self.reverts[event["revert"]] = "reverting", None
             case "revert_ended":
                 self.phase, self.reverts[event["revert"]] = "closing", event
-            case "revoked":
-                self.revoked = True
+            case "revoked" | "called" | "alive" as note:
+                self._note(note, event)
             case name:
                 self._apply_chunk(name, event, entry, index)
         if event["e"] in _DRIVERS_EVENTS and "op" in event:
             self.operations[event["op"]].renewed_at = entry.at
+
+    def _note(self, name: str, event: Event) -> None:
+        if name == "revoked":
+            self.revoked = True
+        elif name == "called":
+            self.called.add(event["op"])
 
     def _apply_chunk(self, name: str, event: Event, entry: Entry, index: int) -> None:
         chunk = self.operations[event["op"]].chunks.setdefault(event["chunk"], ChunkState())
@@ -247,7 +249,6 @@ class _Phases:
             chunk = known.chunks.get(event["chunk"]) if known else None
             before = self._chunks.get(key, chunk.phase if chunk else "none")
             self._chunks[key] = _next(CHUNK, before, name, f"{op} chunk {event['chunk']}")
-
 
     def _step_term(self, name: str, event: Event, known: int) -> None:
         op, term = event["op"], event.get("term", 1)

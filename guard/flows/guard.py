@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from guard.core.errors import Refused
+from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import RunState
 from guard.core.tokens import sign, verify
 from guard.settings import Policy, Settings
@@ -27,8 +27,8 @@ class Guard:
         self.settings = settings
         self.journals = journals
         self.targets = targets
-        self.stopping: set[str] = set()
-        """Runs that were asked to stop: their operations begin no further chunk."""
+        self.draining = False
+        """The process is about to end: no operation begins, and none begins a further chunk."""
         self.reverting: dict[str, tuple[object, asyncio.Task[str]]] = {}
         """Reverts under way in this process, by the run they take back: what was asked, and the task."""
         self.driven: Counter[tuple[str, str]] = Counter()
@@ -43,13 +43,23 @@ class Guard:
     def policy(self, target: str) -> Policy:
         return self.settings.targets[target].policy
 
+    @property
+    def lease_s(self) -> int:
+        return self.settings.server.lease_s
+
     def now(self) -> datetime:
         return self.journals.clock()
 
     # Work that outlives the request which began it
 
     def start(self, run: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run to the end, whether or not the caller waits: a write that was begun must be accounted for."""
+        """Run to the end, whether or not the caller waits: a write that was begun must be accounted for.
+
+        Raises Unavailable where the process is about to end.
+        """
+        if self.draining:
+            work.close()
+            raise Unavailable("overloaded", "This Guard is shutting down. Nothing was written; send it again.")
         task = asyncio.create_task(work)
         tasks = self._going_on.setdefault(run, set())
         tasks.add(task)
@@ -61,21 +71,19 @@ class Guard:
         tasks.discard(task)
         if not tasks:
             del self._going_on[run]
-            self.stopping.discard(run)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Refused):
             log.warning("work_failed", run=run, error=type(error).__name__, code=getattr(error, "code", None))
 
-    async def stop(self, run: str) -> None:
-        """Let the run's chunks under way end and be journaled, and begin no others."""
-        if tasks := self._going_on.get(run):
-            self.stopping.add(run)
-            await asyncio.wait(set(tasks))
-
     async def drain(self) -> None:
-        """Before the process ends: what is under way ends; nothing new begins."""
+        """Before the process ends: chunks under way end and are journaled; nothing new begins."""
+        self.draining = True
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Return when nothing is going on."""
         while self._going_on:
-            await asyncio.gather(*(self.stop(run) for run in list(self._going_on)))
+            await asyncio.wait([task for tasks in self._going_on.values() for task in tasks])
 
     # Revert URLs
 

@@ -13,7 +13,7 @@ from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
 from guard.core.model import Action, Change, Failure, Image, Key, Known, Outcome, Resource, Reversal, Status, Touched
 from guard.core.past import changed_fields
-from guard.target.base import Work
+from guard.target.base import MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.locks import RecordLocks
 from guard.tasks import all_or_none, all_to_the_end
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 MISSING = Failure("not_found", "The target has no record with this id; nothing was written.")
 TWICE = Failure("duplicate_record", "Another record of this operation is the same one; this one was not written.")
 _NOT_SENT = Failure("not_sent", "The target could not be reached; nothing was written.")
+_STOPPED = Failure("not_sent", "Guard was taken over by another copy before this was sent; nothing was written.")
 _NO_ANSWER = Failure("no_answer", "The target's answer was lost; it may have been written.")
 _NO_CALL = Failure("not_writable", "The target has no call that writes this.")
 _PARTLY = Failure("partly_applied", "The target wrote only a part of it.")
@@ -68,8 +69,8 @@ class HttpTarget:
         return self.handler.reversal(change, before)
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
-        work = HttpWork(self)
+    async def work(self, may_write: MayWrite = always) -> AsyncIterator[Work]:
+        work = HttpWork(self, may_write)
         try:
             yield work
         finally:
@@ -139,8 +140,9 @@ class HttpWork:
 
     receipt: str | None = None
 
-    def __init__(self, target: HttpTarget) -> None:
+    def __init__(self, target: HttpTarget, may_write: MayWrite) -> None:
         self._target = target
+        self._may_write = may_write
         self._handler = target.handler
         self._held: set[Key] = set()
         self._resolved: set[Key] = set()
@@ -213,6 +215,8 @@ class HttpWork:
 
     async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
         theirs = [changes[position] for position in write.positions]
+        if not self._may_write():
+            return [Outcome(status=Status.FAILED, failure=_STOPPED)] * len(theirs)
         try:
             reply = await self._target.client.write(write.call)
         except NotSent:

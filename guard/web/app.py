@@ -1,5 +1,6 @@
 """The Starlette application: which address leads where."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from guard.core.errors import GuardError
 from guard.flows.guard import Guard
+from guard.flows.recover import Recovery
 from guard.store.base import StoreError
 from guard.web.callers import Callers
 from guard.web.operations import operations
@@ -25,13 +27,16 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def create_app(guard: Guard) -> Starlette:
-    """The application around a Guard; closing it lets what is under way end first."""
+    """The application around a Guard. It sweeps up what others left; closing it lets what is under way end first."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(Recovery(guard).sweep_forever())
         try:
             yield
         finally:
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
             await guard.close()
 
     app = Starlette(

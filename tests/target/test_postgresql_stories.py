@@ -9,7 +9,7 @@ import pytest
 
 from guard.assembly import assemble
 from guard.flows.guard import Guard
-from guard.flows.recover import recover
+from guard.flows.recover import Recovery
 from guard.flows.verify import verify_all
 from guard.settings import parse
 from guard.web.app import create_app
@@ -225,7 +225,7 @@ async def test_a_guard_that_died_after_the_commit_knows_by_the_receipt(
                 "records": [{"id": 9, "fields": {"salary": 1}}],
             },
         )
-    (told,) = [each async for each in recover(hr.guard, at_once=True)]
+    (told,) = [each async for each in Recovery(hr.guard).sweep(at_once=True)]
     state = await hr.guard.journals.state(told.run)
     assert state.operations["op_1"].count("applied") == 1
 
