@@ -5,6 +5,7 @@ docs/settings.md describes every setting; a test keeps the two together.
 
 import os
 import tomllib
+from base64 import b64decode
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,6 +73,25 @@ class ClientSettings(_Table):
         return self
 
 
+class CallbackSettings(_Table):
+    secret: Secret | None = Field(default=None, description="Signs callbacks (Standard Webhooks): whsec_ and base64.")
+    allow: list[str] = Field(
+        default_factory=list, description="Hosts and networks that may be called besides public addresses by https."
+    )
+
+    @property
+    def signing_secret(self) -> str | None:
+        return self.secret.get_secret_value() if self.secret else None
+
+    @model_validator(mode="after")
+    def _is_base64(self) -> "CallbackSettings":
+        try:
+            b64decode((self.signing_secret or "").removeprefix("whsec_"), validate=True)
+        except ValueError:
+            raise ValueError("callbacks.secret must be base64, with or without whsec_ in front") from None
+        return self
+
+
 class LimitSettings(_Table):
     requests: int = Field(ge=1, description="Requests within per_s seconds.")
     per_s: float = Field(gt=0, description="Length of the window, in seconds.")
@@ -98,6 +118,7 @@ class TargetSettings(_Table):
 class Settings(_Table):
     server: Server
     store: StoreSettings = Field(default_factory=StoreSettings)
+    callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
 

@@ -126,6 +126,15 @@ class OperationState:
         return sum(c.records for c in self.chunks.values() if c.phase in ("sending", "written"))
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Attempts to deliver a callback, the last of them at `at`."""
+
+    attempts: int
+    delivered: bool
+    at: datetime
+
+
 @dataclass(slots=True)
 class RunState:
     run: str
@@ -140,8 +149,8 @@ class RunState:
     reverts: dict[str, Event | None] = field(default_factory=dict)
     """Revert runs of this run, in order; their closing event once they are over."""
     revoked: bool = False
-    called: set[str] = field(default_factory=set)
-    """Operations whose callback was delivered or given up."""
+    calls: dict[str, Calls] = field(default_factory=dict)
+    """Of callbacks, by operation."""
 
     def check(self, events: list[Event]) -> None:
         """Raise Illegal where one of the events may not follow. Nothing changes."""
@@ -176,17 +185,18 @@ class RunState:
             case "revert_ended":
                 self.phase, self.reverts[event["revert"]] = "closing", event
             case "revoked" | "called" | "alive" as note:
-                self._note(note, event)
+                self._note(note, event, entry)
             case name:
                 self._apply_chunk(name, event, entry, index)
         if event["e"] in _DRIVERS_EVENTS and "op" in event:
             self.operations[event["op"]].renewed_at = entry.at
 
-    def _note(self, name: str, event: Event) -> None:
+    def _note(self, name: str, event: Event, entry: Entry) -> None:
         if name == "revoked":
             self.revoked = True
         elif name == "called":
-            self.called.add(event["op"])
+            calls = self.calls.get(event["op"], Calls(0, delivered=False, at=entry.at))
+            self.calls[event["op"]] = Calls(calls.attempts + 1, delivered=event["delivered"], at=entry.at)
 
     def _apply_chunk(self, name: str, event: Event, entry: Entry, index: int) -> None:
         chunk = self.operations[event["op"]].chunks.setdefault(event["chunk"], ChunkState())

@@ -36,6 +36,18 @@ RECORDS_MAX = 1_000_000
 REPLY_BYTES_MAX = 32 * 1024 * 1024
 """A vendor's answer that Guard must understand."""
 
+REQUESTS_MAX = 200
+"""Requests at once; the next one gets 503."""
+
+RUNS_MAX = 200
+"""Runs and reverts that one process works at, those that nobody waits for included."""
+
+STREAMS_MAX = 50
+"""Of the requests at once, those that watch a run's progress."""
+
+BODY_PAUSE_MAX_S = 30.0
+"""Longest pause between two parts of a body."""
+
 KEY_CHARS_MAX = 255
 """Idempotency-Key and Guard-Run-Key."""
 

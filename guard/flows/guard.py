@@ -10,10 +10,12 @@ import structlog
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import RunState
+from guard.core.limits import RUNS_MAX
 from guard.core.tokens import sign, verify
 from guard.settings import Policy, Settings
 from guard.store.journals import Journals
 from guard.target.base import Target
+from guard.target.callbacks import Callbacks
 
 log = structlog.get_logger()
 
@@ -25,6 +27,7 @@ class Guard:
 
     def __init__(self, settings: Settings, journals: Journals, targets: Mapping[str, Target]) -> None:
         self.settings = settings
+        self.callbacks = Callbacks(settings.callbacks.signing_secret, settings.callbacks.allow)
         self.journals = journals
         self.targets = targets
         self.draining = False
@@ -33,6 +36,8 @@ class Guard:
         """Reverts under way in this process, by the run they take back: what was asked, and the task."""
         self.driven: Counter[tuple[str, str]] = Counter()
         """Operations, by run and id, that a task of this process drives."""
+        self.watchers = 0
+        """Callers that watch a run's progress."""
         self._going_on: dict[str, set[asyncio.Task[Any]]] = {}
 
     def target(self, name: str) -> Target:
@@ -57,9 +62,10 @@ class Guard:
 
         Raises Unavailable where the process is about to end.
         """
-        if self.draining:
+        if self.draining or len(self._going_on) >= RUNS_MAX:
             work.close()
-            raise Unavailable("overloaded", "This Guard is shutting down. Nothing was written; send it again.")
+            reason = "is shutting down" if self.draining else f"has {RUNS_MAX} runs in hand"
+            raise Unavailable("overloaded", f"This Guard {reason}. Nothing was written; send it again in a while.")
         task = asyncio.create_task(work)
         tasks = self._going_on.setdefault(run, set())
         tasks.add(task)

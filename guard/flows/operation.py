@@ -13,6 +13,7 @@ from guard.core.ids import derived_operation_id, derived_run_id, new_run_id
 from guard.core.lifecycle import Illegal, OperationState, event, outcome_status
 from guard.core.limits import CHUNKS_IN_FLIGHT_MAX
 from guard.core.model import Change, Failure, Image, Reversal, Reversibility, Touched
+from guard.flows.callback import owed
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.passage import Passage, journal_done
@@ -43,6 +44,7 @@ class Asked:
     scenario: str = ""
     note: str = ""
     accept_irreversible: bool = False
+    callback: str = ""
     where: Mapping[str, Any] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,6 +78,7 @@ def opening(guard: Guard, journal: Journal, asked: Asked, op: str) -> list[Event
         records=asked.records,
         request=asked.digest,
         lease_s=guard.lease_s,
+        callback=asked.callback or None,
     )
     return [begun] if journal.state.operations or journal.state.phase != "none" else [opened, begun]
 
@@ -277,7 +280,7 @@ async def finish(guard: Guard, journal: Journal, *, shared: bool = False) -> Non
         await guard.journals.mark_indexed(journal.state)
         if shared:
             await journal.catch_up()
-        if not journal.state.running:
+        if not journal.state.running and not owed(journal.state):
             await guard.journals.unmark_open(journal.run)
             if shared and (await journal.catch_up()).running:
                 await guard.journals.mark_open(journal.run)

@@ -9,6 +9,7 @@ from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
 from guard.core.lines import change_line, read_change
 from guard.core.model import Change
+from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
 from guard.flows.recover import cut_off, ended
@@ -89,6 +90,9 @@ async def _protect(
         await Drive(guard, journal, op, target, screen)(_source(asked, target, records))
     finally:
         guard.driven[(journal.run, op)] -= 1
+        await finish(guard, journal, shared=asked.keyed)
+    if asked.callback:
+        await call_back(guard, journal)
         await finish(guard, journal, shared=asked.keyed)
     await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
 

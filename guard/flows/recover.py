@@ -13,12 +13,13 @@ from guard.core.errors import GuardError
 from guard.core.lifecycle import ChunkState, Illegal, OperationState, event
 from guard.core.lines import outcome_line
 from guard.core.model import Outcome, Status
+from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.history import chunk_records
 from guard.flows.lease import Lease
 from guard.flows.operation import Screen, ending, finish
 from guard.flows.passage import counts, journal_done
-from guard.store.journal import PROCESS, Journal
+from guard.store.journal import Journal
 from guard.target.base import Target
 
 log = structlog.get_logger()
@@ -44,9 +45,9 @@ def cut_off(operation: OperationState) -> bool:
 
 
 def _is_abandoned(guard: Guard, journal: Journal, op: str) -> bool:
-    """One of this process that no task of it drives; one of another process whose lease is over."""
+    """One of this copy of Guard that no task of it drives; one of another copy whose lease is over."""
     operation = journal.state.operations[op]
-    if operation.writer.startswith(PROCESS):
+    if operation.writer.startswith(guard.journals.writer):
         return not guard.driven[(journal.run, op)]
     return operation.is_expired(guard.now())
 
@@ -110,6 +111,7 @@ class Recovery:
             if not at_once and not await self._is_abandoned(journal, revert):
                 return _GOING_ON
             await take_over_revert(guard, journal, revert)
+        await call_back(guard, journal)
         await finish(guard, journal, shared=True)
         return f"ended; {settled} records were settled by reading"
 

@@ -20,12 +20,14 @@ from guard.core.limits import ANSWER_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX
 from guard.core.lines import judgement_line
 from guard.core.model import Action, Change, Failure, Image, Outcome, Reversibility, Status, Touched, Verdict
 from guard.core.past import equal, members
+from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import finish
 from guard.flows.passage import Passage, journal_done
 from guard.flows.plan import Narrowing, Plan, Row, judge_rows, refuse_unknown_operations
-from guard.flows.recover import ended, is_revert_abandoned, take_over_revert
+from guard.flows.recover import is_revert_abandoned, take_over_revert
+from guard.flows.stop import end_all
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 from guard.tasks import AtMost, all_to_the_end
@@ -41,6 +43,7 @@ class RevertAsked:
     client: str
     narrowing: Narrowing = field(default_factory=Narrowing)
     on_conflict: Literal["skip", "force", "abort"] = "skip"
+    callback: str = ""
 
 
 @dataclass(slots=True)
@@ -168,20 +171,16 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         finally:
             with suppress(Illegal):  # it was believed dead, and another Guard has ended it
                 await journal_done(journal, None, event("revert_ended", revert=revert_run, status=status))
+        if asked.callback:
+            await _call_back(guard, revert_run)
         await finish(guard, journal, shared=True)
     return revert_run
 
 
-async def end_all(guard: Guard, journal: Journal, name: Literal["stopped", "closing"]) -> None:
-    """See to it that nothing more of a run is sent, by whomever, and wait until what was sent is accounted for.
-
-    Chunks under way go on to their end; an operation that nobody drives any more is taken over and settled.
-    """
-    if journal.state.phase == "open":
-        with suppress(Illegal):  # somebody else was first
-            await journal.append(event(name))
-    for op in list(journal.state.operations):
-        await ended(guard, journal, op)
+async def _call_back(guard: Guard, revert_run: str) -> None:
+    with guard.journals.use(revert_run) as own:
+        await call_back(guard, own)
+        await finish(guard, own, shared=True)
 
 
 async def _refuse_conflicts(guard: Guard, asked: RevertAsked) -> None:
@@ -232,7 +231,8 @@ def _busy(guard: Guard, run: str) -> Conflict:
 
 async def _carry_out(guard: Guard, asked: RevertAsked, journal: Journal, own: Journal) -> str:
     try:
-        await own.append(event("opened", kind="revert", client=asked.client, of=asked.run))
+        opened = event("opened", kind="revert", client=asked.client, of=asked.run, callback=asked.callback or None)
+        await own.append(opened)
     except Illegal:
         raise _busy(guard, own.run) from None
     await all_to_the_end(guard.journals.mark_open(own.run), guard.journals.mark_indexed(own.state))

@@ -19,8 +19,6 @@ from guard.store.base import KeyMissing, KeyTaken, Store, StoreError, Unknown
 Clock = Callable[[], datetime]
 
 _READ_AHEAD = 16
-PROCESS = secrets.token_hex(8)
-"""What the entries of this process call their writer, up to the hyphen."""
 
 
 def utc_now() -> datetime:
@@ -30,9 +28,10 @@ def utc_now() -> datetime:
 class Journal:
     """One run's journal. Made by `Journals`, which keeps one per run and process."""
 
-    def __init__(self, store: Store, run: str, clock: Clock = utc_now) -> None:
+    def __init__(self, store: Store, run: str, clock: Clock = utc_now, writer: str = "") -> None:
         self._store = store
         self._clock = clock
+        self._writer = writer or secrets.token_hex(8)
         self._waiting: list[tuple[list[Event], asyncio.Future[Entry]]] = []
         self._writing = False
         self._nonce = 0
@@ -93,7 +92,7 @@ class Journal:
         while group := self._still_legal(group):
             events = [event for events, _ in group for event in events]
             self._nonce += 1
-            n, writer = self.state.n, f"{PROCESS}-{self._nonce}"
+            n, writer = self.state.n, f"{self._writer}-{self._nonce}"
             _, data = encode(self.run, n, self.state.prev, self._clock(), writer, events)
             try:
                 await self._store.create(entry_key(self.run, n), data)

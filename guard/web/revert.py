@@ -27,6 +27,7 @@ from guard.flows.history import Recorded, answer, recorded, summary, told
 from guard.flows.plan import Narrowing, judge_rows
 from guard.flows.revert import Judged, RevertAsked, Tally, load_plan, preview, start_revert
 from guard.target.base import Target
+from guard.web.bodies import parts
 from guard.web.problems import Json, problem
 from guard.web.runs import number
 from guard.web.waiting import finished, wait_s
@@ -69,6 +70,7 @@ class RevertModel(BaseModel):
     fields: Names | None = None
     on_conflict: Literal["skip", "force", "abort"] = "skip"
     dry_run: bool = False
+    callback_url: str = Field(default="", max_length=2000)
 
     def narrowing(self) -> Narrowing:
         return Narrowing(
@@ -149,7 +151,15 @@ async def carry_out(request: Request) -> Response:
 
 async def _revert(request: Request, state: RunState, model: RevertModel) -> tuple[dict[str, Any], int]:
     guard: Guard = request.app.state.guard
-    asked = RevertAsked(run=state.run, client="revert url", narrowing=model.narrowing(), on_conflict=model.on_conflict)
+    if model.callback_url:
+        guard.callbacks.refuse_unfit(model.callback_url)
+    asked = RevertAsked(
+        run=state.run,
+        client="revert url",
+        narrowing=model.narrowing(),
+        on_conflict=model.on_conflict,
+        callback=model.callback_url,
+    )
     if model.dry_run:
         tally, shown = await preview(guard, asked)
         return _previewed(guard, state, tally, shown), 200
@@ -279,7 +289,7 @@ async def _state(request: Request) -> RunState:
 async def _body(request: Request) -> Mapping[str, Any]:
     """JSON, a form, or nothing. Raises Refused."""
     content = b""
-    async for part in request.stream():
+    async for part in parts(request):
         content += part
         if len(content) > PASS_BYTES_MAX:
             raise Refused("too_large", "The body of a revert is too large. Nothing was written.")
