@@ -1,7 +1,7 @@
 """Several things at once, none of which is left behind: asyncio.gather lets the others run on when one fails."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Self, TypeVar, overload
 
 A = TypeVar("A")
@@ -32,6 +32,25 @@ async def all_to_the_end(*work: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     ended = await asyncio.gather(*work, return_exceptions=True)
     _raise_first(ended)
     return tuple(ended)
+
+
+class Cut(Exception):
+    """The work was given up, for it is not wanted any more."""
+
+
+async def unless(events: Iterable[asyncio.Event], work: Coroutine[Any, Any, T]) -> T:
+    """For what may be given up: do it unless one of the events happens first. Raises Cut."""
+    doing = asyncio.ensure_future(work)
+    watching = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait([doing, *watching], return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise Cut
+        return doing.result()
+    finally:
+        for task in (doing, *watching):
+            task.cancel()
+        await asyncio.gather(doing, *watching, return_exceptions=True)
 
 
 class AtMost:

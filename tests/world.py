@@ -31,6 +31,7 @@ os.environ.setdefault("GUARD_TEST_KEY", KEY)
 os.environ.setdefault("GUARD_TEST_OTHER_KEY", OTHER_KEY)
 os.environ.setdefault("GUARD_TEST_SECRET", "test-secret-that-signs-revert-urls")
 os.environ.setdefault("GUARD_TEST_TOKEN", "sandbox-token")
+os.environ.setdefault("GUARD_TEST_CALLBACK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
 @dataclass
@@ -114,23 +115,30 @@ def path_of(url: str) -> str:
 
 
 def settings(
-    store: str, sandbox_url: str, *, policy: dict[str, Any] | None = None, server: dict[str, Any] | None = None
+    store: str,
+    sandbox_url: str,
+    *,
+    policy: dict[str, Any] | None = None,
+    server: dict[str, Any] | None = None,
+    callbacks: dict[str, Any] | None = None,
+    pace: dict[str, Any] | None = None,
 ) -> Settings:
     return parse(
         {
             "server": {"public_url": PUBLIC_URL, "secret_keys": [{"env": "GUARD_TEST_SECRET"}], **(server or {})},
             "store": {"url": store},
+            "callbacks": callbacks or {},
             "clients": [
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
             ],
-            "targets": {name: _target(sandbox_url, policy or {}) for name in ("crm", "other")},
+            "targets": {name: _target(sandbox_url, policy or {}, pace) for name in ("crm", "other")},
         },
         "test settings",
     )
 
 
-def _target(sandbox_url: str, policy: dict[str, Any]) -> dict[str, Any]:
+def _target(sandbox_url: str, policy: dict[str, Any], pace: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "handler": "highlevel",
         "credential": {"env": "GUARD_TEST_TOKEN"},
@@ -138,6 +146,7 @@ def _target(sandbox_url: str, policy: dict[str, Any]) -> dict[str, Any]:
         "options": {"location_id": LOCATION_ID},
         "timeout_s": 2.0,
         "policy": policy,
+        "limits": pace,
     }
 
 
@@ -149,11 +158,15 @@ async def world(
     limits: RateLimits | None = None,
     policy: dict[str, Any] | None = None,
     server: dict[str, Any] | None = None,
+    callbacks: dict[str, Any] | None = None,
+    pace: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
-    """limits=None: the sandbox has no rate limit."""
+    """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the vendor's documented one all the same."""
     app = create_sandbox(records=records, limits=limits)
     with running(app) as url:
-        guard = assemble(settings(f"file:{folder}/store", url, policy=policy, server=server))
+        guard = assemble(
+            settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
+        )
         guarded = create_app(guard)
         transport = httpx2.ASGITransport(guarded, raise_app_exceptions=False)
         async with httpx2.AsyncClient(

@@ -30,7 +30,7 @@ class Guard:
         self.callbacks = Callbacks(settings.callbacks.signing_secret, settings.callbacks.allow)
         self.journals = journals
         self.targets = targets
-        self.draining = False
+        self.draining = asyncio.Event()
         """The process is about to end: no operation begins, and none begins a further chunk."""
         self.reverting: dict[str, tuple[object, asyncio.Task[str]]] = {}
         """Reverts under way in this process, by the run they take back: what was asked, and the task."""
@@ -62,9 +62,9 @@ class Guard:
 
         Raises Unavailable where the process is about to end.
         """
-        if self.draining or len(self._going_on) >= RUNS_MAX:
+        if self.draining.is_set() or len(self._going_on) >= RUNS_MAX:
             work.close()
-            reason = "is shutting down" if self.draining else f"has {RUNS_MAX} runs in hand"
+            reason = "is shutting down" if self.draining.is_set() else f"has {RUNS_MAX} runs in hand"
             raise Unavailable("overloaded", f"This Guard {reason}. Nothing was written; send it again in a while.")
         task = asyncio.create_task(work)
         tasks = self._going_on.setdefault(run, set())
@@ -83,7 +83,7 @@ class Guard:
 
     async def drain(self) -> None:
         """Before the process ends: chunks under way end and are journaled; nothing new begins."""
-        self.draining = True
+        self.draining.set()
         await self.idle()
 
     async def idle(self) -> None:

@@ -19,7 +19,7 @@ from guard.flows.lease import Lease
 from guard.flows.passage import Passage, journal_done
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
-from guard.tasks import AtMost
+from guard.tasks import AtMost, Cut, unless
 
 log = structlog.get_logger()
 
@@ -183,7 +183,7 @@ class Drive:
         """Drive until all chunks are through or one cannot be, then end the operation; or until it is taken over."""
         async with self._lease.kept():
             try:
-                async with self._target.work(self._lease.may_write) as work:
+                async with self._target.work(self._may_write) as work:
                     passage = Passage(self._journal, self._lease, self._target, work)
                     road = self._one_by_one if self._target.traits.isolated else self._overlapping
                     await road(passage, work, chunks(work))
@@ -196,7 +196,10 @@ class Drive:
 
     @property
     def _goes_on(self) -> bool:
-        return self._journal.state.phase == "open" and not self._guard.draining
+        return not self._journal.closed.is_set() and not self._guard.draining.is_set()
+
+    def _may_write(self) -> bool:
+        return self._goes_on and self._lease.may_write()
 
     async def _one_by_one(self, passage: Passage, work: Work, chunks: Chunks) -> None:
         """A database: all chunks in one transaction, committed when the last one's post-images are durable."""
@@ -227,13 +230,15 @@ class Drive:
 
     async def _chunk(self, passage: Passage, work: Work, number: int, changes: list[Change]) -> None:
         try:
-            touched = self._screen(await work.before(changes))
+            # Vendors are slow: a run that was stopped does not go on reading what it will not write.
+            before = await unless((self._journal.closed, self._guard.draining), work.before(changes))
+            touched = self._screen(before)
             await passage.announce(number, touched)
             await passage.send(number, touched)
         except GuardError as error:
             # The chunks beside this one go on to their end: what was sent must be accounted for.
             self._stopped_by = self._stopped_by or error
-        except Illegal:
+        except (Cut, Illegal):
             pass  # stopped or taken over: `_goes_on` and the lease see to it that nothing more is sent
 
     async def _end(self) -> None:

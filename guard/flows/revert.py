@@ -30,7 +30,7 @@ from guard.flows.recover import is_revert_abandoned, take_over_revert
 from guard.flows.stop import end_all
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
-from guard.tasks import AtMost, all_to_the_end
+from guard.tasks import AtMost, Cut, all_to_the_end, unless
 
 Judged = tuple[Row, Image, Judgement]
 
@@ -317,14 +317,20 @@ class TakeBack:
 
     async def _drive(self) -> None:
         try:
-            async with self._target.work(self._lease.may_write) as work:
+            async with self._target.work(self._may_write) as work:
                 passage = Passage(self._journal, self._lease, self._target, work)
                 road = self._one_by_one if self._target.traits.isolated else self._overlapping
                 await road(passage, work)
         except GuardError as error:
             self._stopped_by = self._stopped_by or error
-        except Illegal:
+        except (Cut, Illegal):
             self._stopped_by = self._stopped_by or _stopped()
+
+    def _may_write(self) -> bool:
+        stopped = self._journal.closed.is_set() or self._guard.draining.is_set()
+        if stopped:
+            self._stopped_by = self._stopped_by or _stopped()
+        return not stopped and self._lease.may_write()
 
     async def _one_by_one(self, passage: Passage, work: Work) -> None:
         """A database: the whole revert in one transaction."""
@@ -343,8 +349,6 @@ class TakeBack:
             async with AtMost(CHUNKS_IN_FLIGHT_MAX) as under_way:
                 for rows in self._batches(rank):
                     await under_way.room()
-                    if self._guard.draining:
-                        self._stopped_by = self._stopped_by or _stopped()
                     if self._stopped_by:
                         break
                     under_way.start(self._try_chunk(passage, work, number, rows))
@@ -358,14 +362,13 @@ class TakeBack:
             await self._chunk(passage, work, number, rows)
         except GuardError as error:
             self._stopped_by = self._stopped_by or error
-        except Illegal:
+        except (Cut, Illegal):
             self._stopped_by = self._stopped_by or _stopped()
 
     async def _chunk(self, passage: Passage, work: Work, number: int, rows: Sequence[Row]) -> None:
         force = self._asked.on_conflict == "force"
-        judged = await judge_rows(
-            work.look, self._target, rows, self._asked.narrowing, self._plan.resources, force=force
-        )
+        judging = judge_rows(work.look, self._target, rows, self._asked.narrowing, self._plan.resources, force=force)
+        judged = await unless((self._journal.closed, self._guard.draining), judging)
         compensated = [each for each in judged if each[2].compensation]
         touched, judged = await self._prepare(work, judged, compensated)
         told = [judgement_line(r.past.resource, r.past.id, j) for r, _, j in judged if j.verdict is not Verdict.RESTORE]

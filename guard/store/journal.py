@@ -36,6 +36,8 @@ class Journal:
         self._writing = False
         self._nonce = 0
         self.state = RunState(run)
+        self.closed = asyncio.Event()
+        """Nothing more of the run may be sent: it was stopped, or is taken back."""
 
     @property
     def run(self) -> str:
@@ -45,8 +47,13 @@ class Journal:
         """Fold in what others appended."""
         async for entry in read_entries(self._store, self.run, self.state.n):
             if entry.n == self.state.n:  # a concurrent append of ours may have folded it in meanwhile
-                self.state.apply(entry)
+                self._apply(entry)
         return self.state
+
+    def _apply(self, entry: Entry) -> None:
+        self.state.apply(entry)
+        if self.state.phase != "open":
+            self.closed.set()
 
     async def append(self, *events: Event) -> Entry:
         """Return the entry that carries the events, once it is durable.
@@ -106,7 +113,7 @@ class Journal:
                 raise store_unavailable(error) from error
             entry = decode(self.run, n, data)
             if self.state.n == n:  # somebody who read meanwhile may have folded it in already
-                self.state.apply(entry)
+                self._apply(entry)
             for _, done in group:
                 if not done.done():
                     done.set_result(entry)
