@@ -245,7 +245,8 @@ class TakeBack:
         begun = event("begun", op=self._op, target=self._target.name, action="revert", door="revert", request="")
         await self._journal.append(begun)
         try:
-            async with self._target.work() as work:
+            # What one record cannot get back never keeps the others from it (I3).
+            async with self._target.work(salvage=True) as work:
                 passage = Passage(self._journal, self._op, self._target, work)
                 road = self._one_by_one if self._target.traits.isolated else self._overlapping
                 await road(passage, work)

@@ -91,7 +91,9 @@ class Target(Protocol):
 
     def reversal(self, change: Change, before: Image) -> Reversal: ...
 
-    def work(self) -> AbstractAsyncContextManager[Work]: ...
+    def work(self, *, salvage: bool = False) -> AbstractAsyncContextManager[Work]:
+        """`salvage`: a record that a database refuses fails alone (a revert); else it refuses the whole work."""
+        ...
 
     async def find(self, change: Change) -> str | None:
         """The id of the record that a create may have made; None: there is none. Raises Refused, Unavailable."""

@@ -68,7 +68,8 @@ class HttpTarget:
         return self.handler.reversal(change, before)
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
+    async def work(self, *, salvage: bool = False) -> AsyncIterator[Work]:
+        del salvage  # an API's records are each written by themselves anyway
         work = HttpWork(self)
         try:
             yield work

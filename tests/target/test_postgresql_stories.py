@@ -109,6 +109,70 @@ async def test_people_who_edited_meanwhile_keep_their_edits(hr: Hr, sql: Sql) ->
     assert [tuple(row) for row in rows] == [("77.00", "person 1"), ("20.20", "Ann")]
 
 
+@pytest.mark.parametrize(
+    ("since", "why"),
+    [
+        ("INSERT INTO team (name) VALUES ('team 3')", "unique"),
+        ("ALTER TABLE team ADD CONSTRAINT no_3 CHECK (name <> 'team 3') NOT VALID", "check constraint"),
+        (
+            """CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF NEW.name = 'team 3' THEN RAISE 'no'; END IF; RETURN NEW; END $$;
+            CREATE TRIGGER no BEFORE UPDATE ON team FOR EACH ROW EXECUTE FUNCTION no()""",
+            "trigger",
+        ),
+    ],
+    ids=["unique", "check", "trigger"],
+)
+async def test_a_row_that_the_database_refuses_by_now_keeps_no_other_from_going_back(
+    hr: Hr, sql: Sql, since: str, why: str
+) -> None:
+    answer = await hr.operate(
+        "update", resource="team", records=[{"id": n, "fields": {"name": f"x{n}"}} for n in range(1, 6)]
+    )
+    await sql.execute(since)
+
+    report = await hr.revert(answer)
+
+    assert (report["status"], report["records_restored"], report["records_failed"]) == ("partly_reverted", 4, 1)
+    assert [(each["id"], each["code"]) for each in report["failures"]] == [("3", "rejected")]
+    assert why in report["failures"][0]["message"]
+    names = await sql.fetch("SELECT name FROM team WHERE id < 6 ORDER BY id")
+    assert [row[0] for row in names] == ["team 1", "team 2", "x3", "team 4", "team 5"]
+
+
+async def test_a_row_whose_parent_is_gone_keeps_no_other_from_going_back(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("update", records=[{"id": n, "fields": {"team": 5}} for n in range(1, 11)])
+    await sql.execute("DELETE FROM team WHERE id = 2")
+
+    report = await hr.revert(answer)
+
+    assert (report["records_restored"], report["records_failed"]) == (6, 2)
+    teams = await sql.fetch("SELECT team FROM staff WHERE id < 11 ORDER BY id")
+    assert [row[0] for row in teams] == [5, 3, 4, 5, 1, 5, 3, 4, 5, 1]
+
+
+async def test_a_deleted_row_whose_name_is_taken_by_now_keeps_no_other_from_coming_back(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("delete", resource="team", records=[{"id": 1}, {"id": 2}])
+    await sql.execute("INSERT INTO team (name) VALUES ('team 1')")
+
+    report = await hr.revert(answer)
+
+    assert (report["records_restored"], report["records_failed"]) == (601, 601)
+    assert {each["id"] for each in report["failures"] if each["resource"] == "public.team"} == {"1"}
+    assert await sql.fetchval("SELECT count(*) FROM staff WHERE team = 2") == 600
+
+
+async def test_a_created_row_that_others_must_keep_stays_alone(hr: Hr, sql: Sql) -> None:
+    await sql.execute("CREATE TABLE badge (id int PRIMARY KEY, team int REFERENCES team)")
+    answer = await hr.operate("create", resource="team", records=[{"fields": {"name": f"new {n}"}} for n in range(3)])
+    await sql.execute("INSERT INTO badge SELECT 1, max(id) FROM team")
+
+    report = await hr.revert(answer)
+
+    assert (report["records_restored"], report["records_failed"]) == (2, 1)
+    assert [row[0] for row in await sql.fetch("SELECT name FROM team WHERE name LIKE 'new%'")] == ["new 2"]
+
+
 async def test_what_a_trigger_changed_with_the_row_goes_back_with_it(hr: Hr, sql: Sql) -> None:
     await sql.execute("CREATE TRIGGER c BEFORE UPDATE OF name ON staff FOR EACH ROW EXECUTE FUNCTION counted()")
     before = await both(sql)

@@ -73,10 +73,10 @@ class PostgresTarget:
         return FULLY
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[PostgresWork]:
+    async def work(self, *, salvage: bool = False) -> AsyncIterator[PostgresWork]:
         """One connection and one transaction; what was not committed at the end is rolled back."""
         async with self._database.connect() as connection:
-            work = PostgresWork(self._database, connection)
+            work = PostgresWork(self._database, connection, salvage=salvage)
             try:
                 yield work
             finally:
