@@ -29,6 +29,7 @@ from guard.target.base import Target, Work
 
 Judged = tuple[Row, Image, Judgement]
 
+_FITS_NOTHING = "Nothing that the run did fits all of these ids, fields, resources and operations."
 _DEPENDENT = "Other records depend on this one now; deleting it would delete or change them."
 _ABANDONED_AFTER_S = 60.0
 
@@ -109,7 +110,8 @@ async def preview(guard: Guard, asked: RevertAsked) -> tuple[Tally, list[Judged]
 
 
 async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Plan:
-    """The plan of a run whose journal is whole. The caller closes it. Raises Refused, Corrupt."""
+    """The plan of a run whose journal is whole. The caller closes it. Raises Refused (also where the narrowing fits
+    nothing: a misspelt id is not a revert), Corrupt."""
     state = await journal.catch_up()
     if state.phase == "none":
         raise Refused("not_found", f"There is no run {journal.run}.")
@@ -117,6 +119,8 @@ async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Pla
     plan = Plan(guard, narrowing)
     try:
         await plan.load(journal, state)
+        if plan.narrowed and not len(plan):
+            raise Refused("invalid_request", f"{_FITS_NOTHING} Nothing was written.")
     except BaseException:
         plan.close()
         raise
@@ -153,6 +157,9 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         if state.revoked:
             raise Refused("revoked_token", "This run's revert URL was revoked.")
         refuse_unknown_operations(state, asked.narrowing)
+        if asked.narrowing != Narrowing():
+            # Before the run is closed: a narrowing that fits nothing changes nothing.
+            (await load_plan(guard, journal, asked.narrowing)).close()
         if asked.on_conflict == "abort":
             await _refuse_conflicts(guard, asked)
         # Unfinished again, for recovery to find should this be cut off before the revert's own journal begins.
@@ -216,7 +223,7 @@ async def _carry_out(guard: Guard, asked: RevertAsked, journal: Journal, own: Jo
     try:
         await own.append(event("opened", kind="revert", client=asked.client, of=asked.run))
         await asyncio.gather(guard.journals.mark_open(own.run), guard.journals.mark_indexed(own.state))
-        whole = True
+        whole = not plan.narrowed
         for number, name in enumerate(plan.targets()):
             taking_back = TakeBack(guard, asked, plan, own, f"op_{number + 1}", guard.target(name))
             whole &= await taking_back()

@@ -207,6 +207,20 @@ async def test_deleted_parents_come_back_with_their_children_and_ids(hr: Hr, sql
     assert await both(sql) == before
 
 
+@pytest.mark.parametrize(("called", "restored"), [("team", 1), ("public.team", 1), ("public.staff", 600)])
+async def test_a_table_may_be_narrowed_to_by_the_name_it_was_called_by(
+    hr: Hr, sql: Sql, called: str, restored: int
+) -> None:
+    answer = await hr.operate("delete", resource="team", records=[{"id": 1}])
+    if called == "public.staff":
+        await sql.execute("INSERT INTO team OVERRIDING SYSTEM VALUE VALUES (1, 'theirs')")
+
+    report = await hr.revert(answer, resources=[called])
+
+    assert report["records_restored"] == restored
+    assert (await hr.http.get(path_of(answer["run_url"]))).json()["status"] == "partly_reverted"
+
+
 async def test_created_rows_are_deleted_and_a_redo_brings_them_back(hr: Hr, sql: Sql) -> None:
     before = await both(sql)
     answer = await hr.operate("create", records=[{"fields": {"name": f"new {n}", "team": 1}} for n in range(20)])
