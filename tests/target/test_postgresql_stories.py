@@ -207,6 +207,19 @@ async def test_deleted_parents_come_back_with_their_children_and_ids(hr: Hr, sql
     assert await both(sql) == before
 
 
+async def test_a_row_with_a_key_of_several_columns_may_be_narrowed_to_in_the_query(hr: Hr, sql: Sql) -> None:
+    await sql.execute("CREATE TABLE shift (day text, n int, who text, PRIMARY KEY (day, n))")
+    await sql.execute("INSERT INTO shift SELECT 'mo, ' || n, n, 'Ann' FROM generate_series(1, 3) n")
+    records = [{"id": [f"mo, {n}", n], "fields": {"who": "Bob"}} for n in (1, 2, 3)]
+    answer = await hr.operate("update", resource="shift", records=records)
+
+    ids = {"ids": ['["mo, 1","1"]', '["mo, 3","3"]']}
+    reply = await hr.http.post(path_of(answer["revert_url"]), params=ids)
+
+    assert reply.json().get("records_restored") == 2, reply.text
+    assert [row[0] for row in await sql.fetch("SELECT who FROM shift ORDER BY n")] == ["Ann", "Bob", "Ann"]
+
+
 @pytest.mark.parametrize(("called", "restored"), [("team", 1), ("public.team", 1), ("public.staff", 600)])
 async def test_a_table_may_be_narrowed_to_by_the_name_it_was_called_by(
     hr: Hr, sql: Sql, called: str, restored: int

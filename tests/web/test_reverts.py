@@ -63,8 +63,10 @@ async def test_an_empty_narrowing_in_the_query_is_refused_rather_than_taken_for_
     told = await ruined(small_world)
     with nothing_happens(small_world):
         for name in ("ids", "fields", "resources", "operations"):
-            reply = await small_world.http.post(path_of(told["revert_url"]), params={name: ""})
-            assert_problem(reply, "invalid_request")
+            url = path_of(told["revert_url"])
+            assert_problem(await small_world.http.post(url, params={name: ""}), "invalid_request")
+            form = await small_world.http.post(url, content=f"{name}=".encode(), headers=FORM)
+            assert_problem(form, "invalid_request")
 
 
 @pytest.mark.parametrize("query", ["colour=red", "on_conflict=never", "dry_run=perhaps", "offset=-1", "limit=0"])
@@ -85,7 +87,7 @@ async def test_a_body_of_another_type_is_refused(small_world: World) -> None:
             assert reply.json()["code"] in ("invalid_body", "unsupported_media_type")
 
 
-@pytest.mark.parametrize("how", ["json", "form", "query"])
+@pytest.mark.parametrize("how", ["json", "form", "query", "repeated form", "repeated query"])
 async def test_narrowing_by_ids_takes_back_those_only(small_world: World, how: str) -> None:
     before = small_world.seen()
     told = await ruined(small_world)
@@ -95,6 +97,10 @@ async def test_narrowing_by_ids_takes_back_those_only(small_world: World, how: s
         reply = await small_world.http.post(url, json={"ids": [first, second]})
     elif how == "form":
         reply = await small_world.http.post(url, content=f"ids={first}%2C{second}".encode(), headers=FORM)
+    elif how == "repeated form":
+        reply = await small_world.http.post(url, content=f"ids={first}&ids={second}".encode(), headers=FORM)
+    elif how == "repeated query":
+        reply = await small_world.http.post(url, params={"ids": [first, second]})
     else:
         reply = await small_world.http.post(url, params={"ids": f"{first},{second}"})
     assert (reply.status_code, reply.json().get("records_restored")) == (200, 2), reply.text
