@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import structlog
@@ -59,6 +60,7 @@ def serve(
 def _serve(settings: Settings, host: str, port: int) -> None:
     guard = asyncio.run(_proven(settings))
     _Server(
+        guard,
         uvicorn.Config(
             create_app(guard),
             host=host,
@@ -69,7 +71,7 @@ def _serve(settings: Settings, host: str, port: int) -> None:
             log_level="critical",
             server_header=False,
             timeout_graceful_shutdown=30,
-        )
+        ),
     ).run()
 
 
@@ -80,7 +82,15 @@ async def _proven(settings: Settings) -> Guard:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens as soon as it does."""
+    """Says where it listens as soon as it does; told to end, it has Guard begin nothing more at once."""
+
+    def __init__(self, guard: Guard, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._guard = guard
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._guard.draining.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)

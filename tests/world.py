@@ -161,7 +161,7 @@ async def world(
     callbacks: dict[str, Any] | None = None,
     pace: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
-    """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the vendor's documented one all the same."""
+    """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same."""
     app = create_sandbox(records=records, limits=limits)
     with running(app) as url:
         guard = assemble(

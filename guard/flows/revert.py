@@ -34,6 +34,7 @@ from guard.tasks import AtMost, Cut, all_to_the_end, unless
 
 Judged = tuple[Row, Image, Judgement]
 
+_FITS_NOTHING = "Nothing that the run did fits all of these ids, fields, resources and operations."
 _DEPENDENT = "Other records depend on this one now; deleting it would delete or change them."
 
 
@@ -114,7 +115,8 @@ async def preview(guard: Guard, asked: RevertAsked) -> tuple[Tally, list[Judged]
 
 
 async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Plan:
-    """The plan of a run whose journal is whole. The caller closes it. Raises Refused, Corrupt."""
+    """The plan of a run whose journal is whole. The caller closes it. Raises Refused (also where the narrowing fits
+    nothing: a misspelt id is not a revert), Corrupt."""
     state = await journal.catch_up()
     if state.phase == "none":
         raise Refused("not_found", f"There is no run {journal.run}.")
@@ -122,6 +124,8 @@ async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Pla
     plan = Plan(guard, narrowing)
     try:
         await plan.load(journal, state)
+        if plan.narrowed and not len(plan):
+            raise Refused("invalid_request", f"{_FITS_NOTHING} Nothing was written.")
     except BaseException:
         plan.close()
         raise
@@ -159,6 +163,9 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         refuse_unknown_operations(state, asked.narrowing)
         if state.running:
             await end_all(guard, journal, "closing")
+        if asked.narrowing != Narrowing():
+            # Before the run is closed: a narrowing that fits nothing changes nothing.
+            (await load_plan(guard, journal, asked.narrowing)).close()
         if asked.on_conflict == "abort":
             await _refuse_conflicts(guard, asked)
         # Unfinished again, for recovery to find should this be cut off before the revert's own journal begins.
@@ -240,7 +247,7 @@ async def _carry_out(guard: Guard, asked: RevertAsked, journal: Journal, own: Jo
         async with _alive(guard, own):
             plan = await load_plan(guard, journal, asked.narrowing)
         try:
-            whole = True
+            whole = not plan.narrowed
             for number, name in enumerate(plan.targets()):
                 taking_back = TakeBack(guard, asked, plan, own, f"op_{number + 1}", guard.target(name))
                 whole &= await taking_back()
@@ -317,7 +324,8 @@ class TakeBack:
 
     async def _drive(self) -> None:
         try:
-            async with self._target.work(self._may_write) as work:
+            # What one record cannot get back never keeps the others from it (I3).
+            async with self._target.work(self._may_write, salvage=True) as work:
                 passage = Passage(self._journal, self._lease, self._target, work)
                 road = self._one_by_one if self._target.traits.isolated else self._overlapping
                 await road(passage, work)

@@ -97,9 +97,11 @@ class Target(Protocol):
 
     def reversal(self, change: Change, before: Image) -> Reversal: ...
 
-    def work(self, may_write: MayWrite = always) -> AbstractAsyncContextManager[Work]:
+    def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AbstractAsyncContextManager[Work]:
         """`may_write` is asked before every write; where it says no, nothing more is sent (a database: the flow asks
-        before it commits)."""
+        before it commits). `salvage`: a record that a database refuses fails alone (a revert); else it refuses the
+        whole work.
+        """
         ...
 
     async def find(self, change: Change) -> str | None:

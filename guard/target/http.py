@@ -69,7 +69,8 @@ class HttpTarget:
         return self.handler.reversal(change, before)
 
     @asynccontextmanager
-    async def work(self, may_write: MayWrite = always) -> AsyncIterator[Work]:
+    async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
+        del salvage  # an API's records are each written by themselves anyway
         work = HttpWork(self, may_write)
         try:
             yield work

@@ -4,7 +4,7 @@ GET reads and shows, and never changes anything: link scanners and chat previews
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
@@ -52,8 +52,22 @@ PAGE_HEADERS = {
 
 
 def _list(value: Any) -> Any:
-    """In a query or form a list is one text with commas."""
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+    """In a query or form a list is one text with commas; an id of several columns is one itself, as JSON, and whole."""
+    if not isinstance(value, str):
+        return value
+    return [value] if value.startswith("[") else [part for part in value.split(",") if part]
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The members of a query or a form; what narrows may be repeated. An empty one is kept: it asks for no record, and
+    is refused rather than taken for everything."""
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        given[name] = [*_list(given[name]), *_list(value)] if name in given and name in _NARROWING else value
+    return given
+
+
+_NARROWING = ("operations", "resources", "ids", "fields")
 
 
 Names = Annotated[list[str], BeforeValidator(_list), Field(min_length=1, max_length=100_000)]
@@ -90,7 +104,7 @@ async def show(request: Request) -> Response:
     html = _wants_html(request)
     try:
         state = await _state(request)
-        query = dict(request.query_params)
+        query = _fields(request.query_params.multi_items())
         offset = number(query.pop("offset", None), "offset", 0, 2**31)
         limit = number(query.pop("limit", None), "limit", _PAGE, 500)
         model = _model(query)
@@ -100,7 +114,7 @@ async def show(request: Request) -> Response:
     if not html:
         return Json(told, headers=_no_store())
     # Button and links carry the narrowing: they mean what the page shows.
-    narrowed = urlencode({name: value for name, value in request.query_params.items() if name != "offset"})
+    narrowed = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != "offset"])
     return _page("plan.html", {**told, "action_url": request.url.path, "narrowed": narrowed})
 
 
@@ -139,7 +153,7 @@ async def carry_out(request: Request) -> Response:
     html = _wants_html(request)
     try:
         state = await _state(request)
-        model = _model({**request.query_params, **await _body(request)})
+        model = _model({**_fields(request.query_params.multi_items()), **await _body(request)})
         told, status = await _revert(request, state, model)
     except GuardError as error:
         return _problem(error, html=html)
@@ -295,7 +309,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
             raise Refused("too_large", "The body of a revert is too large. Nothing was written.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
-        return dict(parse_qsl(content.decode("utf-8", "replace")))
+        return _fields(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
     if not content.strip():
         return {}
     try:

@@ -74,11 +74,11 @@ class PostgresTarget:
         return FULLY
 
     @asynccontextmanager
-    async def work(self, may_write: MayWrite = always) -> AsyncIterator[PostgresWork]:
+    async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[PostgresWork]:
         """One connection and one transaction; what was not committed at the end is rolled back."""
         del may_write  # nothing is written before commit, and the flow asks before that
         async with self._database.connect() as connection:
-            work = PostgresWork(self._database, connection)
+            work = PostgresWork(self._database, connection, salvage=salvage)
             try:
                 yield work
             finally:
