@@ -61,6 +61,12 @@ class StoreSettings(_Table):
     region: str | None = Field(default=None, description="Region of the bucket.")
 
 
+class QueueSettings(_Table):
+    url: str = Field(default="memory:", description="memory: or the URL of an SQS FIFO queue.")
+    endpoint_url: str | None = Field(default=None, description="Where to send requests, if not to the URL's host.")
+    region: str | None = Field(default=None, description="Region of the queue.")
+
+
 class ClientSettings(_Table):
     name: str = Field(pattern=NAME, description="Name of the caller, as it shows in the history.")
     key: Secret = Field(description="What it sends as Authorization: Bearer or as Guard-Key; at least 16 characters.")
@@ -118,6 +124,7 @@ class TargetSettings(_Table):
 class Settings(_Table):
     server: Server
     store: StoreSettings = Field(default_factory=StoreSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
     callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]

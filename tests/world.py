@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from guard.assembly import assemble
 from guard.flows.guard import Guard
-from guard.settings import Settings, parse
+from guard.settings import Settings, StoreSettings, parse
 from guard.web.app import create_app
 from scenarios.sandboxes.common import RateLimits, Sandbox, running
 from scenarios.sandboxes.highlevel import HighLevel
@@ -160,13 +160,16 @@ async def world(
     server: dict[str, Any] | None = None,
     callbacks: dict[str, Any] | None = None,
     pace: dict[str, Any] | None = None,
+    store: StoreSettings | None = None,
 ) -> AsyncIterator[World]:
-    """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same."""
+    """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same.
+
+    store=None: a local one below the folder.
+    """
     app = create_sandbox(records=records, limits=limits)
     with running(app) as url:
-        guard = assemble(
-            settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
-        )
+        made = settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
+        guard = assemble(made.model_copy(update={"store": store}) if store else made)
         guarded = create_app(guard)
         transport = httpx2.ASGITransport(guarded, raise_app_exceptions=False)
         async with httpx2.AsyncClient(

@@ -65,3 +65,12 @@ WAIT_S = 25.0
 """How long a caller waits for a long run by default: Zapier and Make give up after 30 to 40 s."""
 
 WAIT_MAX_S = 300.0
+
+QUEUE_JOBS_MAX = 1000
+"""Jobs that wait in the queue or are being driven; more are refused, so that no caller waits for days."""
+
+QUEUE_LEASE_S = 60.0
+"""How long a job is nobody else's after it was taken or its lease renewed."""
+
+QUEUE_TAKES_MAX = 5
+"""A job that was taken so often and never got done is set aside (SQS: the queue's maxReceiveCount)."""
