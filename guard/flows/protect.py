@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
+from guard.core.limits import RECORDS_MAX
 from guard.core.lines import change_line, read_change
 from guard.core.model import Change
 from guard.flows.callback import call_back
@@ -87,7 +88,8 @@ async def _protect(
     with suppress(Unavailable):  # so that a long one is listed while it runs; `finish` tries again
         await guard.journals.mark_indexed(journal.state)
     try:
-        await Drive(guard, journal, op, target, screen)(_source(asked, target, records))
+        records_max = min(RECORDS_MAX, guard.policy(asked.target).records_max)
+        await Drive(guard, journal, op, target, screen)(_source(asked, target, records, records_max))
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=asked.keyed)
@@ -97,8 +99,19 @@ async def _protect(
     await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
 
 
-def _source(asked: Asked, target: Target, records: Records | None) -> Callable[[Work], Chunks]:
-    """Where the chunks come from: the records sent, or the target's own selection."""
+def _source(asked: Asked, target: Target, records: Records | None, records_max: int) -> Callable[[Work], Chunks]:
+    """Where the chunks come from: the records sent, or the target's own selection, which is counted as it goes."""
     if records is not None:
         return lambda _: records.chunks(target.chunk_records)
-    return lambda work: work.select(asked.resource, asked.action, asked.fields, asked.where or {})
+    return lambda work: _at_most(
+        records_max, work.select(asked.resource, asked.action, asked.fields, asked.where or {})
+    )
+
+
+async def _at_most(records_max: int, chunks: Chunks) -> Chunks:
+    count = 0
+    async for changes in chunks:
+        count += len(changes)
+        if count > records_max:
+            raise Refused("too_large", f"The filter means more than {records_max} records. Nothing was written.")
+        yield changes
