@@ -11,8 +11,21 @@ import structlog
 
 from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
-from guard.core.model import Action, Change, Failure, Image, Key, Known, Outcome, Resource, Reversal, Status, Touched
-from guard.core.past import changed_fields
+from guard.core.model import (
+    Action,
+    Change,
+    Failure,
+    Fields,
+    Image,
+    Key,
+    Known,
+    Outcome,
+    Resource,
+    Reversal,
+    Status,
+    Touched,
+)
+from guard.core.past import changed_fields, members
 from guard.target.base import MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.locks import RecordLocks
@@ -291,7 +304,7 @@ class HttpWork:
         moved = set(changed_fields(before, after, resource))
         kept = [
             n for n in change.fields if n not in moved and n not in resource.sets and not self._same(change, n, after)
-        ]
+        ] + _short_sets(change, after or {}, resource)
         if after is None or not kept:
             done = outcome.status is Status.APPLIED or bool(moved & change.asked()) or not change.asked()
             return replace(outcome, status=Status.APPLIED) if done else _undone(outcome)
@@ -335,6 +348,13 @@ def merged(answers: Sequence[Outcome]) -> Outcome:
         return answers[-1]
     failure = next(answer.failure for answer in answers if answer.failure)
     return Outcome(status=Status.UNKNOWN, id=answers[-1].id, failure=failure)
+
+
+def _short_sets(change: Change, after: Fields, resource: Resource) -> list[str]:
+    """Sets that do not hold what they should: a 201 that added no tag is no proof either."""
+    short = {n for n in change.fields if n in resource.sets and members(change.fields[n]) != members(after.get(n))}
+    short |= {n for n, add in change.add.items() if not members(add) <= members(after.get(n))}
+    return sorted(short | {n for n, remove in change.remove.items() if members(remove) & members(after.get(n))})
 
 
 def _gave_up(answers: Sequence[Outcome]) -> bool:
