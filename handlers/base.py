@@ -18,6 +18,7 @@ from guard.core.model import (
     Change,
     Failure,
     Image,
+    Key,
     Outcome,
     Resource,
     Restore,
@@ -219,6 +220,17 @@ class Handler(ABC):
         """The id in the answer to `find`; None: there is no such record. Raises Refused where it cannot tell."""
         del change, reply
         return None
+
+    def attachments(self, resource: str, id_: str) -> list[Call]:
+        """The calls that read what hangs on a record, is no part of its image, and is gone with it when it is deleted.
+        Asked before a revert deletes what the run has created."""
+        del resource, id_
+        return []
+
+    def attached(self, resource: str, reply: Reply) -> list[Key] | None:
+        """What one answer to `attachments` shows; None: it does not tell."""
+        del resource, reply
+        return []
 
     @abstractmethod
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:

@@ -16,6 +16,7 @@ from guard.core.model import (
     Change,
     Failure,
     Image,
+    Key,
     Outcome,
     Resource,
     Restore,
@@ -283,6 +284,22 @@ class HighLevel(Handler):
         if len(opportunities) > 1:
             raise Refused("invalid_record", "Several opportunities of this contact are in this pipeline: name its id.")
         return str(opportunities[0]["id"]) if opportunities else None
+
+    def attachments(self, resource: str, id_: str) -> list[Call]:
+        """A contact's notes and tasks are deleted with it, and its opportunities lose it for good."""
+        if resource != "contacts":
+            return []
+        query = {"location_id": self._location, "contact_id": id_}
+        search = Call(method="GET", path="/opportunities/search", query=query, repeatable=True)
+        children = [f"/contacts/{id_}/notes", f"/contacts/{id_}/tasks"]
+        return [search, *(Call(method="GET", path=path, repeatable=True) for path in children)]
+
+    def attached(self, resource: str, reply: Reply) -> list[Key] | None:
+        del resource
+        for name in ("opportunities", "notes", "tasks"):
+            if reply.status == 200 and isinstance(found := reply.part(name), list):
+                return [(name, str(each.get("id"))) for each in found if isinstance(each, dict)]
+        return None
 
     # Writing
 

@@ -5,6 +5,7 @@ GET reads and shows, and never changes anything: link scanners and chat previews
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
@@ -24,8 +25,8 @@ from guard.core.model import Action, Change, Verdict
 from guard.core.past import changed_fields
 from guard.flows.guard import Guard
 from guard.flows.history import Recorded, answer, recorded, summary, told
-from guard.flows.plan import Narrowing, judge_rows
-from guard.flows.revert import Judged, RevertAsked, Tally, load_plan, preview, start_revert
+from guard.flows.plan import Judged, Narrowing, judge_rows
+from guard.flows.revert import RevertAsked, Tally, load_plan, preview, start_revert
 from guard.target.base import Target
 from guard.web.bodies import parts
 from guard.web.problems import Json, problem
@@ -129,7 +130,7 @@ async def _plan(guard: Guard, state: RunState, model: RevertModel, offset: int, 
                 target = guard.target(name)
                 mine = [row for row in rows if row.target == name]
                 force = model.on_conflict == "force"
-                judged += await judge_rows(target.read, target, mine, narrowing, plan.resources, force=force)
+                judged += await judge_rows(partial(target.read, some=True), target, mine, plan, force=force)
             targets = plan.targets()
         finally:
             plan.close()
