@@ -17,6 +17,7 @@ from guard.core.errors import Refused
 from guard.core.model import (
     Change,
     Failure,
+    Fields,
     Image,
     Key,
     Outcome,
@@ -252,6 +253,11 @@ class Handler(ABC):
     def touches(self, change: Change) -> frozenset[str]:
         """The fields that are the change's to take back: those it names and those the vendor derives from them."""
         return change.asked()
+
+    def title(self, resource: str, image: Fields) -> str:
+        """What people call the record, for the revert pages: an id says nothing to them. Empty: nothing to show."""
+        del resource, image
+        return ""
 
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
         """Is what was found what was asked for, on the vendor's terms (trimmed, lower-cased, normalised)?"""

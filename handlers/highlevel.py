@@ -15,6 +15,7 @@ from guard.core.model import (
     Action,
     Change,
     Failure,
+    Fields,
     Image,
     Key,
     Outcome,
@@ -438,6 +439,12 @@ class HighLevel(Handler):
         if change.resource == "opportunities" and "pipelineId" in asked:
             derived |= {"pipelineStageId"}
         return asked | derived
+
+    def title(self, resource: str, image: Fields) -> str:
+        if resource == "opportunities":
+            return str(image.get("name") or "")
+        names = [str(image[name]) for name in ("firstName", "lastName") if image.get(name)]
+        return " ".join(names) or str(image.get("companyName") or image.get("email") or "")
 
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
         del resource

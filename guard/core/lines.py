@@ -69,15 +69,17 @@ def read_outcome(line: Line) -> Outcome:
     )
 
 
-def judgement_line(resource: str, id_: str, judgement: Judgement) -> Line:
+def judgement_line(resource: str, id_: str, title: str, judgement: Judgement) -> Line:
     fields = [[v.field, v.verdict.value, v.before, v.after, v.now] for v in judgement.fields]
-    return _lean(r=resource, id=id_, v=judgement.verdict.value, why=judgement.reason or None, f=fields or None)
+    return _lean(
+        r=resource, id=id_, t=title or None, v=judgement.verdict.value, why=judgement.reason or None, f=fields or None
+    )
 
 
-def read_judgement(line: Line) -> tuple[str, str, Judgement]:
-    """Resource, id, judgement (without its compensation: that stands in the sending line)."""
+def read_judgement(line: Line) -> tuple[str, str, str, Judgement]:
+    """Resource, id, title, judgement (without its compensation: that stands in the sending line)."""
     fields = tuple(FieldVerdict(name, Verdict(v), b, a, n) for name, v, b, a, n in line.get("f", []))
-    return line["r"], line["id"], Judgement(Verdict(line["v"]), line.get("why", ""), fields)
+    return line["r"], line["id"], line.get("t", ""), Judgement(Verdict(line["v"]), line.get("why", ""), fields)
 
 
 def _failure_line(failure: Failure | None) -> list[str] | None:

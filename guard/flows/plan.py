@@ -270,6 +270,11 @@ def _unless_attached(
     return Judgement(Verdict.CONFLICT, _ATTACHED.format(", ".join(sorted(theirs)))) if theirs else judgement
 
 
+def title_of(target: Target, row: Row, now: Image) -> str:
+    """What people call the record; as it was before the run, which may have changed just that."""
+    return target.title(row.past.resource, row.past.before or now or row.past.after)
+
+
 async def _search(target: Target, row: Row) -> Row:
     """A record whose id is not known is looked for by what identifies it, before it is judged or created again."""
     if row.search is None:

@@ -25,7 +25,7 @@ from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import finish
 from guard.flows.passage import Passage, journal_done
-from guard.flows.plan import Judged, Narrowing, Plan, Row, judge_rows, refuse_unknown_operations
+from guard.flows.plan import Judged, Narrowing, Plan, Row, judge_rows, refuse_unknown_operations, title_of
 from guard.flows.recover import is_revert_abandoned, take_over_revert
 from guard.flows.stop import end_all
 from guard.store.journal import Journal
@@ -373,7 +373,11 @@ class TakeBack:
         judged = await unless((self._journal.closed, self._guard.draining), judging)
         compensated = [each for each in judged if each[2].compensation]
         touched, judged = await self._prepare(work, judged, compensated)
-        told = [judgement_line(r.past.resource, r.past.id, j) for r, _, j in judged if j.verdict is not Verdict.RESTORE]
+        told = [
+            judgement_line(row.past.resource, row.past.id, title_of(self._target, row, image), judgement)
+            for row, image, judgement in judged
+            if judgement.verdict is not Verdict.RESTORE
+        ]
         packed = pack(told)
         await self._journal.store_lines(packed)
         note = self._lease.event("judged", chunk=number, lines=packed.reference, **_verdict_counts(judged))

@@ -90,6 +90,10 @@ class Target(Protocol):
         """Fields that hold ids of other resources, where a re-created record gets a new id."""
         ...
 
+    def title(self, resource: str, image: Image) -> str:
+        """What people call this record; empty where the target cannot tell."""
+        ...
+
     def touches(self, change: Change) -> frozenset[str] | None:
         """The fields that are the change's to take back; None: every difference is."""
         ...

@@ -72,6 +72,9 @@ class HttpTarget:
     def references(self, resource: str) -> Mapping[str, str]:
         return self.handler.resources[resource].references
 
+    def title(self, resource: str, image: Image) -> str:
+        return self.handler.title(resource, image or {})
+
     def touches(self, change: Change) -> frozenset[str] | None:
         return self.handler.touches(change)
 

@@ -54,6 +54,11 @@ class PostgresTarget:
         del resource
         return {}
 
+    def title(self, resource: str, image: Image) -> str:
+        """No column is known to be a row's name."""
+        del resource, image
+        return ""
+
     def touches(self, change: Change) -> frozenset[str] | None:
         """Every difference is the run's: the rows were locked. What triggers changed with them is its, too."""
         del change
