@@ -114,8 +114,16 @@ def path_of(url: str) -> str:
 
 
 def settings(
-    store: str, sandbox_url: str, *, policy: dict[str, Any] | None = None, server: dict[str, Any] | None = None
+    store: str,
+    sandbox_url: str,
+    *,
+    policy: dict[str, Any] | None = None,
+    server: dict[str, Any] | None = None,
+    handler: str = "highlevel",
+    options: Mapping[str, str] | None = None,
 ) -> Settings:
+    """options=None: HighLevel's, for the location of its sandbox."""
+    target = _target(handler, {"location_id": LOCATION_ID} if options is None else dict(options), sandbox_url, policy)
     return parse(
         {
             "server": {"public_url": PUBLIC_URL, "secret_keys": [{"env": "GUARD_TEST_SECRET"}], **(server or {})},
@@ -124,20 +132,22 @@ def settings(
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
             ],
-            "targets": {name: _target(sandbox_url, policy or {}) for name in ("crm", "other")},
+            "targets": dict.fromkeys(("crm", "other"), target),
         },
         "test settings",
     )
 
 
-def _target(sandbox_url: str, policy: dict[str, Any]) -> dict[str, Any]:
+def _target(
+    handler: str, options: dict[str, str], sandbox_url: str, policy: dict[str, Any] | None
+) -> dict[str, Any]:
     return {
-        "handler": "highlevel",
+        "handler": handler,
         "credential": {"env": "GUARD_TEST_TOKEN"},
         "base_url": sandbox_url,
-        "options": {"location_id": LOCATION_ID},
+        "options": options,
         "timeout_s": 2.0,
-        "policy": policy,
+        "policy": policy or {},
     }
 
 
@@ -154,12 +164,19 @@ async def world(
     app = create_sandbox(records=records, limits=limits)
     with running(app) as url:
         guard = assemble(settings(f"file:{folder}/store", url, policy=policy, server=server))
-        guarded = create_app(guard)
-        transport = httpx2.ASGITransport(guarded, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
-        ) as http:
-            try:
-                yield World(guard, guarded, http, app.state.sandbox, url)
-            finally:
-                await guard.close()
+        async with guarded(guard, app.state.sandbox, url) as made:
+            yield made
+
+
+@asynccontextmanager
+async def guarded(guard: Guard, sandbox: Sandbox, sandbox_url: str) -> AsyncIterator[World]:
+    """The world around a Guard that was put together already; closes it at the end."""
+    app = create_app(guard)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(
+        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+    ) as http:
+        try:
+            yield World(guard, app, http, sandbox, sandbox_url)
+        finally:
+            await guard.close()
