@@ -138,9 +138,7 @@ def settings(
     )
 
 
-def _target(
-    handler: str, options: dict[str, str], sandbox_url: str, policy: dict[str, Any] | None
-) -> dict[str, Any]:
+def _target(handler: str, options: dict[str, str], sandbox_url: str, policy: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "handler": handler,
         "credential": {"env": "GUARD_TEST_TOKEN"},

@@ -136,9 +136,10 @@ def _are_texts(labels: Any) -> bool:
 
 def _image(person: Any) -> dict[str, Any] | None:
     """Empty fields are left out: to this CRM empty and absent are one. None: no shape to rely upon."""
-    if isinstance(person, dict) and isinstance(person.get("id"), str) and _are_texts(person.get("labels")):
-        return {name: value for name, value in person.items() if value not in (None, "", [])}
-    return None
+    if not isinstance(person, dict) or not isinstance(person.get("id") or None, str):
+        return None
+    image = {name: value for name, value in person.items() if value not in (None, "", [])}
+    return image if _are_texts(image.get("labels")) else None
 
 
 def _people(reply: Reply) -> dict[str, Any] | None:
