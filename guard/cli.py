@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import structlog
@@ -19,7 +20,7 @@ from guard.core.errors import GuardError
 from guard.flows.guard import Guard
 from guard.flows.history import answer, summary
 from guard.flows.plan import Narrowing
-from guard.flows.recover import recover as recover_runs
+from guard.flows.recover import Recovery
 from guard.flows.revert import RevertAsked, preview, start_revert
 from guard.flows.verify import verify_all, verify_run
 from guard.quickstart import quickstart
@@ -59,6 +60,7 @@ def serve(
 def _serve(settings: Settings, host: str, port: int) -> None:
     guard = asyncio.run(_proven(settings))
     _Server(
+        guard,
         uvicorn.Config(
             create_app(guard),
             host=host,
@@ -69,7 +71,7 @@ def _serve(settings: Settings, host: str, port: int) -> None:
             log_level="critical",
             server_header=False,
             timeout_graceful_shutdown=30,
-        )
+        ),
     ).run()
 
 
@@ -80,7 +82,15 @@ async def _proven(settings: Settings) -> Guard:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens as soon as it does."""
+    """Says where it listens as soon as it does; told to end, it has Guard begin nothing more at once."""
+
+    def __init__(self, guard: Guard, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._guard = guard
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._guard.draining.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
@@ -220,12 +230,12 @@ def verify(run: Annotated[str | None, typer.Argument(help="One run; else all.")]
 def recover(
     config: Config = None,
     *,
-    at_once: Annotated[bool, typer.Option("--now", help="Also runs that showed life in the last minute.")] = False,
+    at_once: Annotated[bool, typer.Option("--now", help="Also runs whose lease is not over yet.")] = False,
 ) -> None:
     """End runs that were cut off: what was sent is settled by reading the target, never sent again."""
 
     async def work(guard: Guard) -> None:
-        async for recovered in recover_runs(guard, at_once=at_once):
+        async for recovered in Recovery(guard).sweep(at_once=at_once):
             out.print(f"{recovered.run}: {recovered.detail}", markup=False)
 
     _run(config, work)

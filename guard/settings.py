@@ -5,6 +5,7 @@ docs/settings.md describes every setting; a test keeps the two together.
 
 import os
 import tomllib
+from base64 import b64decode
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,9 @@ class Server(_Table):
         min_length=1, description="Keys that sign revert URLs: the first signs, all are accepted."
     )
     revert_days: int = Field(default=30, ge=1, le=3650, description="Days for which a revert URL works.")
+    lease_s: int = Field(
+        default=60, ge=1, le=3600, description="Seconds after which a copy of Guard that shows no life is taken over."
+    )
     body_max_mib: int = Field(default=256, ge=1, le=4096, description="Largest body of a bulk operation, in MiB.")
 
 
@@ -55,6 +59,12 @@ class StoreSettings(_Table):
     url: str = Field(default="file:guard-data", description="file:folder or s3://bucket/prefix.")
     endpoint_url: str | None = Field(default=None, description="Address of an S3 that is not AWS.")
     region: str | None = Field(default=None, description="Region of the bucket.")
+
+
+class QueueSettings(_Table):
+    url: str = Field(default="memory:", description="memory: or the URL of an SQS FIFO queue.")
+    endpoint_url: str | None = Field(default=None, description="Where to send requests, if not to the URL's host.")
+    region: str | None = Field(default=None, description="Region of the queue.")
 
 
 class ClientSettings(_Table):
@@ -66,6 +76,25 @@ class ClientSettings(_Table):
     def _long_enough(self) -> "ClientSettings":
         if len(self.key.get_secret_value()) < 16:
             raise ValueError(f"the key of client {self.name} is shorter than 16 characters")
+        return self
+
+
+class CallbackSettings(_Table):
+    secret: Secret | None = Field(default=None, description="Signs callbacks (Standard Webhooks): whsec_ and base64.")
+    allow: list[str] = Field(
+        default_factory=list, description="Hosts and networks that may be called besides public addresses by https."
+    )
+
+    @property
+    def signing_secret(self) -> str | None:
+        return self.secret.get_secret_value() if self.secret else None
+
+    @model_validator(mode="after")
+    def _is_base64(self) -> "CallbackSettings":
+        try:
+            b64decode((self.signing_secret or "").removeprefix("whsec_"), validate=True)
+        except ValueError:
+            raise ValueError("callbacks.secret must be base64, with or without whsec_ in front") from None
         return self
 
 
@@ -95,6 +124,8 @@ class TargetSettings(_Table):
 class Settings(_Table):
     server: Server
     store: StoreSettings = Field(default_factory=StoreSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
 

@@ -8,7 +8,17 @@ import pytest
 from pydantic import BaseModel
 
 from guard.core.errors import CODES
-from guard.settings import ClientSettings, LimitSettings, Policy, Server, Settings, StoreSettings, TargetSettings
+from guard.settings import (
+    CallbackSettings,
+    ClientSettings,
+    LimitSettings,
+    Policy,
+    QueueSettings,
+    Server,
+    Settings,
+    StoreSettings,
+    TargetSettings,
+)
 
 DOCS = Path(__file__).parent.parent / "docs"
 ERRORS, SETTINGS = DOCS / "errors.md", DOCS / "settings.md"
@@ -16,6 +26,8 @@ ERRORS, SETTINGS = DOCS / "errors.md", DOCS / "settings.md"
 TABLES: dict[str, type[BaseModel]] = {
     "server": Server,
     "store": StoreSettings,
+    "queue": QueueSettings,
+    "callbacks": CallbackSettings,
     "clients": ClientSettings,
     "targets": TargetSettings,
     "targets.limits": LimitSettings,
@@ -67,7 +79,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 def test_every_table_of_the_settings_is_looked_at() -> None:
     """A table that is added to the settings has to be added here, too."""
-    assert {"server", "store", "clients", "targets"} == set(Settings.model_fields)
+    assert {"server", "store", "queue", "callbacks", "clients", "targets"} == set(Settings.model_fields)
     nested = {
         name for model in TABLES.values() for name, field in model.model_fields.items() if is_table(field.annotation)
     }

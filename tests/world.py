@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from guard.assembly import assemble
 from guard.flows.guard import Guard
-from guard.settings import Settings, parse
+from guard.settings import Settings, StoreSettings, parse
 from guard.web.app import create_app
 from scenarios.sandboxes.common import RateLimits, Sandbox, running
 from scenarios.sandboxes.highlevel import HighLevel
@@ -31,6 +31,7 @@ os.environ.setdefault("GUARD_TEST_KEY", KEY)
 os.environ.setdefault("GUARD_TEST_OTHER_KEY", OTHER_KEY)
 os.environ.setdefault("GUARD_TEST_SECRET", "test-secret-that-signs-revert-urls")
 os.environ.setdefault("GUARD_TEST_TOKEN", "sandbox-token")
+os.environ.setdefault("GUARD_TEST_CALLBACK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
 @dataclass
@@ -101,7 +102,7 @@ class World:
     async def settle(self) -> None:
         """Wait for what Guard does after it has answered."""
         while self.guard._going_on:
-            await self.guard.drain()
+            await self.guard.idle()
 
 
 def comparable(row: dict[str, Any]) -> dict[str, Any]:
@@ -119,33 +120,33 @@ def settings(
     *,
     policy: dict[str, Any] | None = None,
     server: dict[str, Any] | None = None,
-    handler: str = "highlevel",
-    options: Mapping[str, str] | None = None,
+    callbacks: dict[str, Any] | None = None,
+    pace: dict[str, Any] | None = None,
 ) -> Settings:
-    """options=None: HighLevel's, for the location of its sandbox."""
-    target = _target(handler, {"location_id": LOCATION_ID} if options is None else dict(options), sandbox_url, policy)
     return parse(
         {
             "server": {"public_url": PUBLIC_URL, "secret_keys": [{"env": "GUARD_TEST_SECRET"}], **(server or {})},
             "store": {"url": store},
+            "callbacks": callbacks or {},
             "clients": [
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
             ],
-            "targets": dict.fromkeys(("crm", "other"), target),
+            "targets": {name: _target(sandbox_url, policy or {}, pace) for name in ("crm", "other")},
         },
         "test settings",
     )
 
 
-def _target(handler: str, options: dict[str, str], sandbox_url: str, policy: dict[str, Any] | None) -> dict[str, Any]:
+def _target(sandbox_url: str, policy: dict[str, Any], pace: dict[str, Any] | None) -> dict[str, Any]:
     return {
-        "handler": handler,
+        "handler": "highlevel",
         "credential": {"env": "GUARD_TEST_TOKEN"},
         "base_url": sandbox_url,
-        "options": options,
+        "options": {"location_id": LOCATION_ID},
         "timeout_s": 2.0,
-        "policy": policy or {},
+        "policy": policy,
+        "limits": pace,
     }
 
 
@@ -157,13 +158,20 @@ async def world(
     limits: RateLimits | None = None,
     policy: dict[str, Any] | None = None,
     server: dict[str, Any] | None = None,
+    callbacks: dict[str, Any] | None = None,
+    pace: dict[str, Any] | None = None,
+    store: StoreSettings | None = None,
 ) -> AsyncIterator[World]:
-    """limits=None: the sandbox has no rate limit."""
+    """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same.
+
+    store=None: a local one below the folder.
+    """
     app = create_sandbox(records=records, limits=limits)
     with running(app) as url:
-        guard = assemble(settings(f"file:{folder}/store", url, policy=policy, server=server))
-        async with guarded(guard, app.state.sandbox, url) as made:
-            yield made
+        made = settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
+        guard = assemble(made.model_copy(update={"store": store}) if store else made)
+        async with guarded(guard, app.state.sandbox, url) as there:
+            yield there
 
 
 @asynccontextmanager

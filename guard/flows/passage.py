@@ -8,12 +8,14 @@ chunks are only `written`, and `conclude` seals or rolls back all of them.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from guard.core.entries import Event, Packed, pack
 from guard.core.errors import GuardError, InDoubt, Unavailable
-from guard.core.lifecycle import event
+from guard.core.lifecycle import Illegal
 from guard.core.lines import outcome_line, touched_line
 from guard.core.model import Outcome, Status, Touched
+from guard.flows.lease import Lease
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 
@@ -24,9 +26,9 @@ _SEAL_BACKOFF_S = 0.25
 class Passage:
     """The chunks of one operation on their way through one target."""
 
-    def __init__(self, journal: Journal, op: str, target: Target, work: Work) -> None:
+    def __init__(self, journal: Journal, lease: Lease, target: Target, work: Work) -> None:
         self._journal = journal
-        self._op = op
+        self._lease = lease
         self._isolated = target.traits.isolated
         self._work = work
         self._written: dict[int, dict[str, int]] = {}
@@ -64,29 +66,32 @@ class Passage:
     async def conclude(self) -> None:
         """Commit what was written. Raises what commit raises, once the journal tells what became of it."""
         try:
+            if not self._lease.may_write():
+                raise Unavailable("target_unavailable", "It took too long and was taken over. Nothing was written.")
             await self._work.commit()
         except InDoubt:
-            unknown = [event("settled", op=self._op, chunk=k, unknown=_total(c)) for k, c in self._written.items()]
+            unknown = [self._lease.event("settled", chunk=k, unknown=_total(c)) for k, c in self._written.items()]
             await journal_done(self._journal, None, *unknown)
             raise
         except GuardError:
             await self.roll_back()
             raise
-        sealed = [event("sealed", op=self._op, chunk=chunk, **known) for chunk, known in self._written.items()]
+        sealed = [self._lease.event("sealed", chunk=chunk, **known) for chunk, known in self._written.items()]
         await journal_done(self._journal, None, *sealed)
 
     async def roll_back(self) -> None:
         """The transaction is undone: say so of every chunk that was announced."""
-        chunks = self._journal.state.operations[self._op].chunks
+        chunks = self._journal.state.operations[self._lease.op].chunks
         undone = [
-            event("sealed", op=self._op, chunk=number, applied=0, failed=chunk.records, unknown=0, rolled_back=True)
+            self._lease.event("sealed", chunk=number, applied=0, failed=chunk.records, unknown=0, rolled_back=True)
             for number, chunk in chunks.items()
             if chunk.phase in ("sending", "written")
         ]
-        await journal_done(self._journal, None, *undone)
+        with suppress(Illegal):  # who has taken over asks the database itself what became of it
+            await journal_done(self._journal, None, *undone)
 
     def _event(self, name: str, chunk: int, packed: Packed, **members: object) -> Event:
-        return event(name, op=self._op, chunk=chunk, lines=packed.reference, **members)
+        return self._lease.event(name, chunk=chunk, lines=packed.reference, **members)
 
 
 async def journal_done(journal: Journal, packed: Packed | None, *events: Event) -> None:

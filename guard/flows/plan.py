@@ -1,6 +1,5 @@
 """The plan of a revert: what a run did to each record, merged, and what taking it back means now."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,15 +7,16 @@ from typing import Any
 
 from guard.core.compare import Judgement, judge
 from guard.core.errors import Refused
-from guard.core.lifecycle import RunState
+from guard.core.lifecycle import OperationState, RunState
 from guard.core.lines import change_line, read_change
 from guard.core.model import Action, Change, Image, Outcome, Resource, Reversibility, Status, Touched
-from guard.core.past import Past, asked_values, merge
+from guard.core.past import Past, asked_values, merge, moved_fields
 from guard.flows.guard import Guard
 from guard.flows.history import Recorded, recorded
 from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target
+from guard.tasks import all_or_none
 
 _NOT_OURS = "A record like it is there, but it is not certain that the run created it; it is left alone."
 
@@ -33,11 +33,13 @@ class Narrowing:
     ids: frozenset[str] | None = None
     fields: frozenset[str] | None = None
 
-    def has(self, record: Recorded) -> bool:
+    def has(self, record: Recorded, operation: OperationState) -> bool:
         change, outcome = record.touched.change, record.outcome
+        # A table may be called otherwise by the caller than by the database: staff, public.staff.
+        called = change.resource if record.touched.implied_by else operation.begun.get("resource")
         return (
             (self.operations is None or record.op in self.operations)
-            and (self.resources is None or change.resource in self.resources)
+            and (self.resources is None or bool({change.resource, called} & self.resources))
             and (self.ids is None or bool({change.id, outcome.id} & self.ids))
             # A record that was created or deleted is not a matter of single fields.
             and (self.fields is None or change.action is Action.UPDATE)
@@ -82,6 +84,8 @@ class Plan:
         self._new_ids = Table()
         self.resources = Resources()
         self._renumbered = 0
+        self.narrowed = False
+        """The narrowing leaves out something that the run did."""
         self._targets: dict[str, None] = {}
         self._opened_at = guard.now()
 
@@ -97,8 +101,11 @@ class Plan:
         self._opened_at = state.opened_at or self._opened_at
         refuse_unknown_operations(state, self._narrowing)
         async for record in recorded(journal, state):
-            if self._narrowing.has(record):
-                await self._add(state.operations[record.op].target, record)
+            operation = state.operations[record.op]
+            if self._narrowing.has(record, operation):
+                await self._add(operation.target, record)
+            else:
+                self.narrowed |= record.outcome.status is not Status.FAILED
         for revert in state.reverts:
             await self._load_new_ids(revert)
 
@@ -106,7 +113,7 @@ class Plan:
         target = self._guard.target(target_name)
         resource = await self.resources(target, record.touched.change.resource)
         past = past_of(target, record.touched, record.outcome)
-        if past is None:
+        if past is None or self._leaves_out(past, resource):
             return
         search = record.touched.change if past.in_doubt and not past.id else None
         key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
@@ -116,6 +123,14 @@ class Plan:
         recreated_first = past.after is None and past.resource in target.referred_to
         self._targets[target_name] = None
         self._rows.put(record.position, key, body, FIRST if recreated_first else THEN)
+
+    def _leaves_out(self, past: Past, resource: Resource) -> bool:
+        """Did the run change none of the fields that the narrowing names?"""
+        if self._narrowing.fields is None:
+            return False
+        fields = frozenset(moved_fields(past, resource)) | frozenset(past.asked or () if past.in_doubt else ())
+        self.narrowed |= not fields or not fields <= self._narrowing.fields
+        return fields.isdisjoint(self._narrowing.fields)
 
     async def _load_new_ids(self, revert: str) -> None:
         """What earlier reverts created again; an unknown outcome among them is searched for before trying again."""
@@ -206,7 +221,7 @@ async def judge_rows(
     look: Look, target: Target, rows: Sequence[Row], narrowing: Narrowing, resources: Resources, *, force: bool
 ) -> list[tuple[Row, Image, Judgement]]:
     """Each row with what its record holds now and the verdict on it."""
-    found = await asyncio.gather(*(_search(target, row) for row in rows))
+    found = await all_or_none(*(_search(target, row) for row in rows))
     now = await _look(look, [row for row in found if row.past.id])
     judged = []
     for each in found:

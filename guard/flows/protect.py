@@ -9,12 +9,14 @@ from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
 from guard.core.lines import change_line, read_change
 from guard.core.model import Change
+from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
 from guard.flows.recover import cut_off, ended
 from guard.flows.table import Table, Taken
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
+from guard.tasks import all_to_the_end
 
 
 class Records:
@@ -74,7 +76,7 @@ async def _protect(
         await journal.catch_up()
 
     async def announce(_: str, events: list[Event]) -> None:
-        await asyncio.gather(journal.append(*events), guard.journals.mark_open(journal.run))
+        await all_to_the_end(journal.append(*events), guard.journals.mark_open(journal.run))
 
     op, first = await begin(guard, journal, asked, op, announce)
     while not first and cut_off(await ended(guard, journal, op)):
@@ -88,7 +90,11 @@ async def _protect(
         await Drive(guard, journal, op, target, screen)(_source(asked, target, records))
     finally:
         guard.driven[(journal.run, op)] -= 1
-        await finish(guard, journal)
+        await finish(guard, journal, shared=asked.keyed)
+    if asked.callback:
+        await call_back(guard, journal)
+        await finish(guard, journal, shared=asked.keyed)
+    await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
 
 
 def _source(asked: Asked, target: Target, records: Records | None) -> Callable[[Work], Chunks]:

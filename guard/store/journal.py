@@ -19,8 +19,6 @@ from guard.store.base import KeyMissing, KeyTaken, Store, StoreError, Unknown
 Clock = Callable[[], datetime]
 
 _READ_AHEAD = 16
-PROCESS = secrets.token_hex(8)
-"""What the entries of this process call their writer, up to the hyphen."""
 
 
 def utc_now() -> datetime:
@@ -30,13 +28,16 @@ def utc_now() -> datetime:
 class Journal:
     """One run's journal. Made by `Journals`, which keeps one per run and process."""
 
-    def __init__(self, store: Store, run: str, clock: Clock = utc_now) -> None:
+    def __init__(self, store: Store, run: str, clock: Clock = utc_now, writer: str = "") -> None:
         self._store = store
         self._clock = clock
+        self._writer = writer or secrets.token_hex(8)
         self._waiting: list[tuple[list[Event], asyncio.Future[Entry]]] = []
         self._writing = False
         self._nonce = 0
         self.state = RunState(run)
+        self.closed = asyncio.Event()
+        """Nothing more of the run may be sent: it was stopped, or is taken back."""
 
     @property
     def run(self) -> str:
@@ -46,8 +47,13 @@ class Journal:
         """Fold in what others appended."""
         async for entry in read_entries(self._store, self.run, self.state.n):
             if entry.n == self.state.n:  # a concurrent append of ours may have folded it in meanwhile
-                self.state.apply(entry)
+                self._apply(entry)
         return self.state
+
+    def _apply(self, entry: Entry) -> None:
+        self.state.apply(entry)
+        if self.state.phase != "open":
+            self.closed.set()
 
     async def append(self, *events: Event) -> Entry:
         """Return the entry that carries the events, once it is durable.
@@ -93,7 +99,7 @@ class Journal:
         while group := self._still_legal(group):
             events = [event for events, _ in group for event in events]
             self._nonce += 1
-            n, writer = self.state.n, f"{PROCESS}-{self._nonce}"
+            n, writer = self.state.n, f"{self._writer}-{self._nonce}"
             _, data = encode(self.run, n, self.state.prev, self._clock(), writer, events)
             try:
                 await self._store.create(entry_key(self.run, n), data)
@@ -107,7 +113,7 @@ class Journal:
                 raise store_unavailable(error) from error
             entry = decode(self.run, n, data)
             if self.state.n == n:  # somebody who read meanwhile may have folded it in already
-                self.state.apply(entry)
+                self._apply(entry)
             for _, done in group:
                 if not done.done():
                     done.set_result(entry)

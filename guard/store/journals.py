@@ -1,5 +1,6 @@
 """The journals of a store: one writer per run in this process, the index of runs, the markers of unfinished ones."""
 
+import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ class Journals:
     def __init__(self, store: Store, clock: Clock = utc_now) -> None:
         self.store = store
         self.clock = clock
+        self.writer = secrets.token_hex(8)
+        """What the entries of this copy of Guard call their writer, up to the hyphen."""
         self._journals: OrderedDict[str, Journal] = OrderedDict()
         self._users: Counter[str] = Counter()
 
@@ -27,7 +30,7 @@ class Journals:
 
         Those not in use are kept for a while, so that the next call of the same run reads only what is new.
         """
-        journal = self._journals.setdefault(run, Journal(self.store, run, self.clock))
+        journal = self._journals.setdefault(run, Journal(self.store, run, self.clock, self.writer))
         self._journals.move_to_end(run)
         self._users[run] += 1
         try:

@@ -35,9 +35,9 @@ from botocore.exceptions import (
 from botocore.handlers import add_expect_header
 from botocore.parsers import ResponseParserError
 
-from guard.store.base import KeyMissing, KeyTaken, Unavailable, Unknown
+from guard.store.base import KeyMissing, KeyTaken, Unavailable, Unknown, closed
 from guard.store.keys import check_key, check_prefix, is_key
-from guard.store.threads import Threads
+from guard.threads import Threads
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -95,7 +95,7 @@ class S3Store:
         self._bucket = bucket
         self._root = f"{check_key(prefix)}/" if prefix else ""
         self._client = _client(endpoint_url, region, connect_timeout_s, read_timeout_s)
-        self._threads = Threads("guard-s3", _THREADS)
+        self._threads = Threads("guard-s3", _THREADS, closed)
 
     async def create(self, key: str, data: bytes) -> None:
         check_key(key)

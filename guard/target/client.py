@@ -12,6 +12,7 @@ import httpx2
 import orjson
 
 from guard.core.limits import REPLY_BYTES_MAX
+from guard.target.circuit import FAILURES_MAX, Circuit
 from guard.target.pace import Pace, TooLong
 from handlers.base import Call, Reply
 
@@ -19,6 +20,8 @@ ATTEMPTS_MAX = 4
 _BACKOFF_S = 0.25
 _TOO_MANY = 429
 _SERVER_ERROR = 500
+_DOWN = frozenset({502, 503, 504})
+"""What gateways answer for a server that is not there; 500 may be about one record."""
 
 
 class NotSent(Exception):
@@ -40,6 +43,8 @@ class Client:
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
         self._pace = pace
+        self._timeout_s = timeout_s
+        self._circuit = Circuit()
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(timeout_s, connect=5.0),
             # Idle connections are dropped before common servers drop them: a write on one that the server has just
@@ -78,30 +83,46 @@ class Client:
         content = b"" if call.body is None else orjson.dumps(call.body)
         headers = {"content-type": "application/json"} if content else {}
         query = str(httpx2.QueryParams(dict(call.query)))
-        async with self.stream(call.method, call.path, query, headers, content) as (response, _):
+        async with self.stream(call.method, call.path, query, headers, content, whole=True) as (response, _):
             return Reply(response.status_code, await _body(response), response.headers)
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes
+        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes, *, whole: bool = False
     ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
-        """One attempt; the response with its headers as received and its body still to be read."""
+        """One attempt; the response with its headers as received and its body still to be read.
+
+        `whole`: the timeout is for all of the answer, not for each part of it: some trickle.
+        """
         url = self._base_url + path + (f"?{query}" if query else "")
         request = self._http.build_request(method, url, headers={**self._headers, **headers}, content=content)
         async with self._paced():
+            self._refuse_while_down()
             try:
-                response = await self._http.send(request, stream=True)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-                raise NotSent(_sentence(error)) from error
-            except httpx2.RequestError as error:
-                raise NoAnswer(_sentence(error)) from error
-            try:
-                self._learn(response)
-                yield response, response.headers
-            except httpx2.RequestError as error:
-                raise NoAnswer(_sentence(error)) from error
-            finally:
-                await response.aclose()
+                async with asyncio.timeout(self._timeout_s if whole else None), self._sent(request) as response:
+                    yield response, response.headers
+            except NotSent:
+                self._circuit.failed()
+                raise
+            except (NoAnswer, httpx2.RequestError, TimeoutError) as error:
+                self._circuit.failed()
+                raise NoAnswer(str(error) if isinstance(error, NoAnswer) else _sentence(error)) from error
+
+    @asynccontextmanager
+    async def _sent(self, request: httpx2.Request) -> AsyncIterator[httpx2.Response]:
+        try:
+            response = await self._http.send(request, stream=True)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise NotSent(_sentence(error)) from error
+        try:
+            self._learn(response)
+            yield response
+        finally:
+            await response.aclose()
+
+    def _refuse_while_down(self) -> None:
+        if wait_s := self._circuit.wait_s():
+            raise Paused(f"it has failed {FAILURES_MAX} times in a row; Guard tries it again in {wait_s:.0f} s")
 
     @asynccontextmanager
     async def _paced(self) -> AsyncIterator[None]:
@@ -118,6 +139,10 @@ class Client:
         self._pace.learn(response.headers)
         if response.status_code == _TOO_MANY:
             self._pace.pause(response.headers)
+        if response.status_code in _DOWN:
+            self._circuit.failed()
+        else:
+            self._circuit.worked()
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -140,6 +165,7 @@ def _sentence(error: Exception) -> str:
         "ConnectError": "the connection was refused or could not be made",
         "ConnectTimeout": "no connection could be made in time",
         "PoolTimeout": "no connection became free in time",
+        "TimeoutError": "it did not answer whole in time",
         "ReadTimeout": "it did not answer in time",
         "WriteTimeout": "it did not take the request in time",
     }.get(type(error).__name__, "the connection broke")

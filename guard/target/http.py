@@ -1,6 +1,5 @@
 """Runs a handler over HTTP: finds, reads, writes and reads back the records of one operation."""
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,9 +13,10 @@ from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
 from guard.core.model import Action, Change, Failure, Image, Key, Known, Outcome, Resource, Reversal, Status, Touched
 from guard.core.past import changed_fields
-from guard.target.base import Work
+from guard.target.base import MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.locks import RecordLocks
+from guard.tasks import all_or_none, all_to_the_end
 from handlers.base import CREATED_INSTEAD, DUPLICATE, OTHER_RECORD, Call, Handler, Reply, Write
 
 log = structlog.get_logger()
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 MISSING = Failure("not_found", "The target has no record with this id; nothing was written.")
 TWICE = Failure("duplicate_record", "Another record of this operation is the same one; this one was not written.")
 _NOT_SENT = Failure("not_sent", "The target could not be reached; nothing was written.")
+_STOPPED = Failure("not_sent", "It was stopped before this was sent; nothing was written.")
 _NO_ANSWER = Failure("no_answer", "The target's answer was lost; it may have been written.")
 _NO_CALL = Failure("not_writable", "The target has no call that writes this.")
 _PARTLY = Failure("partly_applied", "The target wrote only a part of it.")
@@ -68,8 +69,9 @@ class HttpTarget:
         return self.handler.reversal(change, before)
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
-        work = HttpWork(self)
+    async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
+        del salvage  # an API's records are each written by themselves anyway
+        work = HttpWork(self, may_write)
         try:
             yield work
         finally:
@@ -78,7 +80,7 @@ class HttpTarget:
     async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
         """Raises Unavailable where a record's image cannot be had, for then nothing may be written."""
         calls = self.handler.read(resource, ids)
-        replies = await asyncio.gather(*(self._answer(call) for call, _ in calls))
+        replies = await all_or_none(*(self._answer(call) for call, _ in calls))
         images: dict[str, Image] = {}
         for (_, asked), reply in zip(calls, replies, strict=True):
             found = self.handler.images(resource, asked, reply)
@@ -142,8 +144,9 @@ class HttpWork:
 
     receipt: str | None = None
 
-    def __init__(self, target: HttpTarget) -> None:
+    def __init__(self, target: HttpTarget, may_write: MayWrite) -> None:
         self._target = target
+        self._may_write = may_write
         self._handler = target.handler
         self._held: set[Key] = set()
         self._resolved: set[Key] = set()
@@ -160,7 +163,7 @@ class HttpWork:
         return await self._target.read(resource, ids)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
-        found = await asyncio.gather(*(self._resolve(change) for change in changes))
+        found = await all_or_none(*(self._resolve(change) for change in changes))
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)
         return [self._with_image(touched, images) for touched in found]
@@ -205,7 +208,7 @@ class HttpWork:
             # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
             live = [w for w in step if not all(_gave_up(answers[p]) for p in w.positions)]
             for write, outcomes in zip(
-                live, await asyncio.gather(*(self._send(changes, w) for w in live)), strict=True
+                live, await all_to_the_end(*(self._send(changes, w) for w in live)), strict=True
             ):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
@@ -216,6 +219,8 @@ class HttpWork:
 
     async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
         theirs = [changes[position] for position in write.positions]
+        if not self._may_write():
+            return [Outcome(status=Status.FAILED, failure=_STOPPED)] * len(theirs)
         try:
             reply = await self._target.client.write(write.call)
         except NotSent:
@@ -226,7 +231,7 @@ class HttpWork:
 
     async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
         try:
-            settled = await asyncio.gather(
+            settled = await all_to_the_end(
                 *(self._settle(each, outcome) for each, outcome in zip(touched, outcomes, strict=True))
             )
         finally:

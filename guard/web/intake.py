@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from guard.core.errors import GuardError, Refused
 from guard.core.limits import JSON_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX
 from guard.flows.protect import Records
 from guard.target.base import Target
+from guard.web.bodies import parts
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 _TYPES = {JSON: JSON, NDJSON: NDJSON, "application/ndjson": NDJSON, "application/jsonl": NDJSON, CSV: CSV}
@@ -73,14 +74,11 @@ async def receive(request: Request, bytes_max: int) -> Body:
     file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - closed by Body.close
     digest, size = hashlib.sha256(), 0
     try:
-        async for part in request.stream():
+        async for part in parts(request):
             size += len(part)
             refuse_too_large(size, bytes_max, kind)
             digest.update(part)
             file.write(part)
-    except ClientDisconnect:
-        file.close()
-        raise Refused("invalid_body", "The caller hung up before the body was complete. Nothing was written.") from None
     except BaseException:
         file.close()
         raise

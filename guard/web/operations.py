@@ -58,6 +58,7 @@ class OperationModel(BaseModel):
     id_column: str = Field(default="id", max_length=256)
     accept_irreversible: bool = False
     dry_run: bool = False
+    callback_url: str = Field(default="", max_length=2000)
     scenario: str = Field(default="", max_length=200)
     note: str = Field(default="", max_length=2000)
 
@@ -72,12 +73,14 @@ async def operations(request: Request) -> Response:
         refuse_foreign(client, early.target)
     if early is None and kind_of(request) != JSON:
         raise Refused("invalid_request", _QUERY)
-    run_key, idempotency_key = key_header(request, "guard-run-key"), key_header(request, "idempotency-key")
+    run_key, idempotency_key = key_header(request, "guard-run-key"), idempotency_key_of(request)
     body = await receive(request, guard.settings.server.body_max_mib * _MIB)
     try:
         model = early or _model(_json(body))
         refuse_foreign(client, model.target)
         target = guard.target(model.target)
+        if model.callback_url:
+            guard.callbacks.refuse_unfit(model.callback_url)
         await target.resource(model.resource)
         if model.filter is not None and (model.records is not None or body.kind != JSON):
             raise Refused("invalid_request", "Name the records or a filter, not both. Nothing was written.")
@@ -150,9 +153,16 @@ def _asked(
         scenario=model.scenario,
         note=model.note,
         accept_irreversible=model.accept_irreversible,
+        callback=model.callback_url,
         where=model.filter,
         fields=model.fields,
     )
+
+
+def idempotency_key_of(request: Request) -> str:
+    """The caller's own key, or what tells a Standard Webhooks message from all others. Raises Refused."""
+    webhook_id = key_header(request, "webhook-id")
+    return key_header(request, "idempotency-key") or (f"webhook-id {webhook_id}" if webhook_id else "")
 
 
 def key_header(request: Request, name: str) -> str:

@@ -79,12 +79,12 @@ class FusedClient(Client):
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes
+        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes, *, whole: bool = False
     ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
         self.fuse.refuse_if_burnt()
         if method == "GET":
-            async with super().stream(method, path, query, headers, content) as answered:
+            async with super().stream(method, path, query, headers, content, whole=whole) as answered:
                 yield answered
             return
-        async with self.fuse.step(), super().stream(method, path, query, headers, content) as answered:
+        async with self.fuse.step(), super().stream(method, path, query, headers, content, whole=whole) as answered:
             yield answered

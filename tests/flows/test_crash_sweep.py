@@ -14,7 +14,7 @@ import pytest
 
 from guard.assembly import assemble
 from guard.flows.guard import Guard
-from guard.flows.recover import recover
+from guard.flows.recover import Recovery
 from guard.flows.revert import RevertAsked, revert
 from guard.flows.verify import verify_all
 from guard.store.journals import Journals
@@ -46,7 +46,7 @@ async def until_it_dies(guard: Guard, fuse: Fuse, story: Story, ids: list[str]) 
 
         async def live() -> None:
             await story(http, ids)
-            await guard.drain()
+            await guard.idle()
 
         living = asyncio.ensure_future(live())
         dying = asyncio.ensure_future(fuse.burnt.wait())
@@ -127,7 +127,7 @@ async def take_everything_back(folder: Path, world: World) -> None:
     """What an operator does after the restart: recover, then take back every run, whatever became of it."""
     guard = assemble(settings(f"file:{folder}", world.sandbox_url, policy={"accept_irreversible": True}))
     try:
-        async for _ in recover(guard, at_once=True):
+        async for _ in Recovery(guard).sweep(at_once=True):
             pass
         assert [run async for run in guard.journals.unfinished()] == []
         # Every run the store holds, found by its journal: the index may not have been reached.

@@ -40,8 +40,11 @@ class TakingBack(Joining):
         """Guard in front of the sandbox, put together as it always is: by the settings and the registry."""
         monkeypatch.setitem(handlers.HANDLERS, self.handler.name, type(self.handler))
         served.sandbox.reset()
-        made = settings(f"file:{tmp_path}/store", served.url, handler=self.handler.name, options=self.options)
-        async with guarded(assemble(made), served.sandbox, served.url) as world:
+        made = settings(f"file:{tmp_path}/store", served.url)
+        chosen = {"handler": self.handler.name, "options": self.options}
+        targets = {name: target.model_copy(update=chosen) for name, target in made.targets.items()}
+        guard = assemble(made.model_copy(update={"targets": targets}))
+        async with guarded(guard, served.sandbox, served.url) as world:
             yield world
 
     async def test_every_action_of_the_bulk_door_is_taken_back(self, world: World, tried: Tried) -> None:

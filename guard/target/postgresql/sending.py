@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.model import Action, Change, Failure, Fields, Outcome, Status, Touched
 from guard.target.postgresql import statements
 from guard.target.postgresql.catalog import Table
-from guard.target.postgresql.failures import UNIQUE_VIOLATION, constraint, sqlstate
+from guard.target.postgresql.failures import UNIQUE_VIOLATION, constraint, refusal, sqlstate
 from guard.target.postgresql.statements import Rows
 from guard.target.postgresql.values import id_of, key_texts
 
@@ -70,12 +70,61 @@ async def answered_rows(
 class Sender:
     """Writes groups of changes over one connection. Raises the driver's errors, Refused, Unavailable."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, target: str, *, salvage: bool) -> None:
         self._connection = connection
+        self._target = target
+        self._salvage = salvage
         self.upserted: set[str] = set()
         """Key constraints of tables where an upsert found no row: one that is there now came in between."""
 
     async def send(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
+        moving = group.action is Action.UPDATE and not table.unique.isdisjoint(group.columns)
+        if not (self._salvage or moving):
+            return await self._send(table, group, changes)
+        try:
+            async with self._connection.begin_nested():
+                return await self._send(table, group, changes)
+        except (SQLAlchemyError, Refused) as error:
+            if not self._blocks_one(error):
+                raise
+        return await self._one_by_one(table, group, changes)
+
+    def _blocks_one(self, error: Exception) -> bool:
+        """Is it one record that is in the way, so that the others may still be written?"""
+        if not self._salvage:
+            return sqlstate(error) == UNIQUE_VIOLATION
+        return isinstance(error, Refused) or refusal(self._target, error) is not None
+
+    async def _one_by_one(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
+        """Each change by itself, as soon as it can be: PostgreSQL checks unique values row by row, in an order of its
+        own, so a value that moves from one row of a statement to another may be refused. What can never be written
+        fails alone where the work salvages, and is raised where it does not."""
+        outcomes: dict[int, Outcome] = {}
+        waiting = list(range(len(changes)))
+        while waiting:
+            blocked: dict[int, Exception] = {}
+            for i in waiting:
+                try:
+                    async with self._connection.begin_nested():
+                        (outcomes[i],) = await self._send(table, group, [changes[i]])
+                except (SQLAlchemyError, Refused) as error:
+                    if not self._blocks_one(error):
+                        raise
+                    blocked[i] = error
+            if len(blocked) == len(waiting):
+                if not self._salvage:
+                    raise blocked[waiting[-1]]
+                outcomes |= {i: self._refused(changes[i], error) for i, error in blocked.items()}
+                break
+            waiting = list(blocked)
+        return [outcomes[i] for i in range(len(changes))]
+
+    def _refused(self, change: Change, error: Exception) -> Outcome:
+        told = error.detail if isinstance(error, Refused) else refusal(self._target, error)
+        failure = Failure("rejected", f"{told} This record was left as it is.")
+        return Outcome(status=Status.FAILED, id=change.id or change.origin, failure=failure)
+
+    async def _send(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
         match group.action:
             case Action.CREATE:
                 return await self._create(table, group, changes)
@@ -86,45 +135,13 @@ class Sender:
 
     async def _update(self, table: Table, columns: Sequence[str], changes: Sequence[Change]) -> list[Outcome]:
         rows = [[*key_texts(table, change.id), *(change.fields[name] for name in columns)] for change in changes]
-        if table.unique.isdisjoint(columns):
-            found = await answered_rows(self._connection, table, statements.update(table, columns, rows), rows)
-        else:
-            found = await self._update_unique(table, columns, rows)
-        images = dict(found)
+        images = dict(await answered_rows(self._connection, table, statements.update(table, columns, rows), rows))
         return [
             Outcome(status=Status.APPLIED, id=change.id, after=images[i], sealed=not table.reread)
             if i in images
             else Outcome(status=Status.FAILED, id=change.id, failure=KEPT)
             for i, change in enumerate(changes)
         ]
-
-    async def _update_unique(self, table: Table, columns: Sequence[str], rows: Rows) -> list[tuple[int, Fields]]:
-        """PostgreSQL checks unique values row by row, in an order of its own, so a value that moves from one row of
-        the statement to another may be refused: then each row is written by itself, as soon as it can be."""
-        try:
-            async with self._connection.begin_nested():
-                return await answered_rows(self._connection, table, statements.update(table, columns, rows), rows)
-        except IntegrityError as error:
-            if sqlstate(error) != UNIQUE_VIOLATION:
-                raise
-        found: list[tuple[int, Fields]] = []
-        waiting = list(range(len(rows)))
-        while waiting:
-            blocked: list[int] = []
-            for i in waiting:
-                try:
-                    async with self._connection.begin_nested():
-                        one = await answered_rows(
-                            self._connection, table, statements.update(table, columns, [rows[i]]), [rows[i]]
-                        )
-                except IntegrityError as error:
-                    if sqlstate(error) != UNIQUE_VIOLATION or (len(blocked) + 1 == len(waiting)):
-                        raise
-                    blocked.append(i)
-                else:
-                    found += [(i, image) for _, image in one]
-            waiting = blocked
-        return found
 
     async def _create(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
         columns = group.columns
