@@ -6,7 +6,7 @@ predecessor. Images are NDJSON, compressed, inside an event where they are small
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,6 +90,12 @@ class Packed:
     data: bytes | None
 
 
+def references(event: Event) -> list[Mapping[str, Any]]:
+    """All that an event names of lines: its own, a vendor's answer, the records of an operation accepted for later."""
+    own = [event[member] for member in ("lines", "reply") if member in event]
+    return own + list(event.get("queued", {}).get("parts", ()))
+
+
 def pack(lines: Iterable[Line]) -> Packed:
     raw = b"".join(orjson.dumps(line) + b"\n" for line in lines)
     data = zstandard.ZstdCompressor(level=3, write_content_size=True).compress(raw)
@@ -99,7 +105,7 @@ def pack(lines: Iterable[Line]) -> Packed:
     return Packed({"object": digest}, digest, data)
 
 
-def unpack(run: str, reference: dict[str, Any], stored: bytes | None) -> list[Line]:
+def unpack(run: str, reference: Mapping[str, Any], stored: bytes | None) -> list[Line]:
     """The lines of a reference; `stored` is the object it names, if it names one. Raises Corrupt."""
     data = b64decode(reference["inline"]) if "inline" in reference else stored or b""
     expected = reference.get("object") or reference["digest"]

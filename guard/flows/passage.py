@@ -9,6 +9,7 @@ chunks are only `written`, and `conclude` seals or rolls back all of them.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from guard.core.entries import Event, Packed, pack
 from guard.core.errors import GuardError, InDoubt, Unavailable
@@ -33,12 +34,13 @@ class Passage:
         self._work = work
         self._written: dict[int, dict[str, int]] = {}
 
-    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event) -> None:
+    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event, **told: Any) -> None:
         """Make the pre-images durable; from here on the chunk counts as sent (I1). Raises Unavailable, Illegal."""
         packed = pack(touched_line(each) for each in touched)
         await self._journal.store_lines(packed)
         implied = sum(each.implied_by is not None for each in touched)
-        sending = self._event("sending", chunk, packed, records=len(touched) - implied, implied=implied or None)
+        known = {"records": len(touched) - implied, "implied": implied or None}
+        sending = self._event("sending", chunk, packed, **known, **told)
         await self._journal.append(*first, sending)
 
     async def send(self, chunk: int, touched: Sequence[Touched]) -> list[Outcome]:

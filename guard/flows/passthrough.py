@@ -21,7 +21,7 @@ from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Screen, begin, ending, finish, identify
 from guard.flows.passage import Passage, counts, journal_done
-from guard.flows.recover import cut_off, ended
+from guard.flows.settle import cut_off, ended
 from guard.store.journal import Journal
 from guard.target.base import Work
 from guard.target.client import NoAnswer, NotSent
@@ -110,7 +110,8 @@ class _Passing:
             self._lease = Lease(self._guard, journal, op)
             passage = Passage(journal, self._lease, self._target, work)
             await all_to_the_end(
-                passage.announce(_CHUNK, touched, *events), self._guard.journals.mark_open(journal.run)
+                passage.announce(_CHUNK, touched, *events, **self._screen.told()),
+                self._guard.journals.mark_open(journal.run),
             )
 
         self.op, first = await begin(self._guard, journal, self._asked, self.op, announce)

@@ -2,21 +2,24 @@
 docs/design.md: begin → chunks through the target → end → answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 
-from guard.core.entries import Event
+from guard.core.entries import Event, Line
 from guard.core.errors import Refused, Unavailable
 from guard.core.lines import change_line, read_change
 from guard.core.model import Change
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
+from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
-from guard.flows.recover import cut_off, ended
+from guard.flows.settle import cut_off, ended
 from guard.flows.table import Table, Taken
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 from guard.tasks import all_to_the_end
+
+_BATCH = 500
 
 
 class Records:
@@ -41,9 +44,14 @@ class Records:
                 records=[taken.seq, self.count],
             ) from None
 
-    async def chunks(self, size: int) -> AsyncIterator[list[Change]]:
-        for batch in self._table.batches(size):
-            yield [read_change(line) for line in batch]
+    def lines(self) -> Iterator[Line]:
+        """All of them as they are stored, in order."""
+        for batch in self._table.batches(_BATCH):
+            yield from batch
+
+    async def chunks(self, size: int) -> Chunks:
+        for number, batch in enumerate(self._table.batches(size)):
+            yield number, [read_change(line) for line in batch]
 
     def close(self) -> None:
         self._table.close()
@@ -68,10 +76,7 @@ async def protect(
 async def _protect(
     guard: Guard, journal: Journal, asked: Asked, op: str, records: Records | None, begun: asyncio.Future[str]
 ) -> None:
-    target = guard.target(asked.target)
-    screen = Screen(target, accept=asked.accept_irreversible or guard.policy(asked.target).accept_irreversible)
-    if records and records.first:
-        screen.refuse(records.first)
+    target, screen = screened(guard, asked, records)
     if asked.keyed:
         await journal.catch_up()
 
@@ -87,7 +92,7 @@ async def _protect(
     with suppress(Unavailable):  # so that a long one is listed while it runs; `finish` tries again
         await guard.journals.mark_indexed(journal.state)
     try:
-        await Drive(guard, journal, op, target, screen)(_source(asked, target, records))
+        await Drive(guard, journal, Lease(guard, journal, op), target, screen)(_source(asked, target, records))
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=asked.keyed)
@@ -101,4 +106,20 @@ def _source(asked: Asked, target: Target, records: Records | None) -> Callable[[
     """Where the chunks come from: the records sent, or the target's own selection."""
     if records is not None:
         return lambda _: records.chunks(target.chunk_records)
-    return lambda work: work.select(asked.resource, asked.action, asked.fields, asked.where or {})
+    return lambda work: numbered(work.select(asked.resource, asked.action, asked.fields, asked.where or {}))
+
+
+def screened(guard: Guard, asked: Asked, records: Records | None) -> tuple[Target, Screen]:
+    """The target and its policy. Raises Refused where already the kind of change is not allowed."""
+    target = guard.target(asked.target)
+    screen = Screen(target, accept=asked.accept_irreversible or guard.policy(asked.target).accept_irreversible)
+    if records and records.first:
+        screen.refuse(records.first)
+    return target, screen
+
+
+async def numbered(selected: AsyncIterator[list[Change]]) -> Chunks:
+    number = 0
+    async for changes in selected:
+        yield number, changes
+        number += 1

@@ -26,7 +26,7 @@ from guard.flows.lease import Lease
 from guard.flows.operation import finish
 from guard.flows.passage import Passage, journal_done
 from guard.flows.plan import Narrowing, Plan, Row, judge_rows, refuse_unknown_operations
-from guard.flows.recover import is_revert_abandoned, take_over_revert
+from guard.flows.settle import is_revert_abandoned, take_over_revert
 from guard.flows.stop import end_all
 from guard.store.journal import Journal
 from guard.target.base import Target, Work

@@ -7,8 +7,9 @@ missed, asks the lifecycle again, and only then tries the next number.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from guard.core.entries import Entry, Event, Line, Packed, decode, encode, entry_key, image_key, unpack
 from guard.core.errors import Corrupt, Unavailable
@@ -165,13 +166,20 @@ class Journal:
         if ref.object is None:
             entry = await read_entry(self._store, self.run, ref.n)
             return unpack(self.run, entry.events[ref.index][member], None)
+        return await self.named_lines({"object": ref.object})
+
+    async def named_lines(self, reference: Mapping[str, Any]) -> list[Line]:
+        """The lines of a reference, as `pack` made it. Raises Corrupt, Unavailable."""
+        name = reference.get("object")
+        if name is None:
+            return unpack(self.run, reference, None)
         try:
-            stored = await self._store.get(image_key(self.run, ref.object))
+            stored = await self._store.get(image_key(self.run, name))
         except KeyMissing:
-            raise Corrupt("corrupt", f"An image of {self.run} is missing.", run=self.run, image=ref.object) from None
+            raise Corrupt("corrupt", f"An image of {self.run} is missing.", run=self.run, image=name) from None
         except StoreError as error:
             raise store_unavailable(error) from error
-        return unpack(self.run, {"object": ref.object}, stored)
+        return unpack(self.run, reference, stored)
 
 
 async def read_entry(store: Store, run: str, n: int) -> Entry:
