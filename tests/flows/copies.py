@@ -23,6 +23,7 @@ from tests.world import KEY, PUBLIC_URL
 
 LONG = timedelta(minutes=5)
 """Longer than any lease."""
+_LOOK_S = 0.005
 
 
 class Clock:
@@ -116,3 +117,12 @@ async def recovered_and_taken_back(settings: Settings) -> None:
         await all_taken_back(guard)
     finally:
         await guard.close()
+
+
+async def until(happened: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Wait for something that another thread or process does; fails where it does not."""
+    for _ in range(int(seconds / _LOOK_S)):
+        if happened():
+            return
+        await asyncio.sleep(_LOOK_S)
+    raise AssertionError("it did not happen in time")

@@ -12,7 +12,24 @@ import pytest
 from guard.flows.guard import Guard
 from tests.flows.copies import calling, copy_of_guard, recovered_and_taken_back, until_it_dies
 from tests.flows.fuse import Fuse
-from tests.flows.stories import BULK, CONTACTS, PASSED, REVERTED, People, Story, everything
+from tests.flows.stories import (
+    BULK,
+    CONTACTS,
+    PASSED,
+    REVERTED,
+    People,
+    Story,
+    create,
+    delete,
+    everything,
+    pass_create,
+    pass_tags,
+    pass_update,
+    update,
+    update_and_revert,
+    update_deals,
+    upsert,
+)
 from tests.flows.witness import Witness
 from tests.world import World, settings, world
 
@@ -49,8 +66,15 @@ async def one(folder: Path, world: World, witness: Witness, story: Story, fuse: 
     assert {call: n for call, n in often.items() if "/bulk/" not in call and not call.endswith("s/")} == {}
 
 
+FEW: list[Story] = [
+    update, create, upsert, delete, update_deals, pass_update, pass_create, pass_tags, update_and_revert,
+]  # fmt: skip
+MANY = [story for story in (*BULK, *PASSED, *REVERTED) if story not in FEW]
+STORIES = [*FEW, *(pytest.param(story, marks=pytest.mark.heavy) for story in MANY)]
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("story", [*BULK, *PASSED, *REVERTED], ids=lambda story: story.__name__)
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 async def test_death_at_every_step_leaves_nothing_that_cannot_be_taken_back(
     story: Story, quick_path: Path, *, after: bool
 ) -> None:
