@@ -182,16 +182,23 @@ async def world(
     with running(app) as url:
         made = settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
         guard = assemble(made.model_copy(update={"store": store}) if store else made)
-        guarded = create_app(guard)
-        transport = httpx2.ASGITransport(guarded, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
-        ) as http:
-            working = asyncio.create_task(work_forever(guard))
-            try:
-                yield World(guard, guarded, http, app.state.sandbox, url)
-            finally:
-                guard.draining.set()
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
-                await guard.close()
+        async with guarded(guard, app.state.sandbox, url) as there:
+            yield there
+
+
+@asynccontextmanager
+async def guarded(guard: Guard, sandbox: Sandbox, sandbox_url: str) -> AsyncIterator[World]:
+    """The world around a Guard that was put together already; closes it at the end."""
+    app = create_app(guard)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(
+        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+    ) as http:
+        working = asyncio.create_task(work_forever(guard))
+        try:
+            yield World(guard, app, http, sandbox, sandbox_url)
+        finally:
+            guard.draining.set()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            await guard.close()

@@ -109,8 +109,11 @@ class HttpTarget:
         return self.handler.found(change, reply)
 
     def created_since(self, resource: str, image: Image, since: datetime) -> bool:
-        created = self.handler.created_at(resource, image)
-        return bool(created) and datetime.fromisoformat(str(created)) >= since - timedelta(seconds=CLOCK_SKEW_S)
+        try:
+            created = datetime.fromisoformat(self.handler.created_at(resource, image) or "")
+            return created >= since - timedelta(seconds=CLOCK_SKEW_S)
+        except (ValueError, TypeError):
+            return False  # no time, or none that could be compared: then nothing tells whose record it is
 
     async def _answer(self, call: Call) -> Reply:
         try:
