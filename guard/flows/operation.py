@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from guard.core.entries import Event
 from guard.core.errors import Conflict, GuardError, Refused, Unavailable
@@ -147,8 +148,8 @@ class Screen:
         return touched
 
     def note(self, reversal: Reversal) -> None:
-        order = list(Reversibility)
-        self.level = max(self.level, reversal.level, key=order.index)
+        if reversal.level is not self.level:
+            self.level = max(self.level, reversal.level, key=list(Reversibility).index)
         if reversal.reason:
             self.reasons.add(reversal.reason)
 

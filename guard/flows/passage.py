@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from guard.core.entries import Event, Packed, pack
 from guard.core.errors import GuardError, InDoubt, Unavailable
 from guard.core.lifecycle import event
-from guard.core.lines import outcome_line, touched_line
 from guard.core.model import Outcome, Status, Touched
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
@@ -33,7 +32,7 @@ class Passage:
 
     async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event) -> None:
         """Make the pre-images durable; from here on the chunk counts as sent (I1). Raises Unavailable, Illegal."""
-        packed = pack(touched_line(each) for each in touched)
+        packed = pack(touched)
         await self._journal.store_lines(packed)
         implied = sum(each.implied_by is not None for each in touched)
         sending = self._event("sending", chunk, packed, records=len(touched) - implied, implied=implied or None)
@@ -52,7 +51,7 @@ class Passage:
     async def _seal(
         self, name: str, chunk: int, touched: Sequence[Touched], outcomes: Sequence[Outcome], receipt: str | None = None
     ) -> None:
-        packed = pack(outcome_line(outcome) for outcome in outcomes)
+        packed = pack(outcomes)
         known = {} if name == "written" else counts(touched, outcomes)
         made = self._event(name, chunk, packed, receipt=receipt, **known)
         if name == "written":

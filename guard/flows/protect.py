@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
-from guard.core.lines import change_line, read_change
 from guard.core.model import Change
 from guard.flows.guard import Guard
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
@@ -21,7 +20,7 @@ class Records:
     """An operation's changes, checked and on disk before the first of them is acted upon."""
 
     def __init__(self) -> None:
-        self._table = Table()
+        self._table = Table(Change)
         self.count = 0
         self.first: Change | None = None
 
@@ -30,7 +29,7 @@ class Records:
         self.count += 1
         self.first = self.first or change
         try:
-            self._table.add(self.count, f"{change.resource}\n{change.id}" if change.id else None, change_line(change))
+            self._table.add(self.count, f"{change.resource}\n{change.id}" if change.id else None, change)
         except Taken as taken:
             raise Refused(
                 "duplicate_record",
@@ -41,7 +40,7 @@ class Records:
 
     async def chunks(self, size: int) -> AsyncIterator[list[Change]]:
         for batch in self._table.batches(size):
-            yield [read_change(line) for line in batch]
+            yield batch
 
     def close(self) -> None:
         self._table.close()

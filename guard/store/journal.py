@@ -9,14 +9,16 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from guard.core.entries import Entry, Event, Line, Packed, decode, encode, entry_key, image_key, unpack
+from guard.core.entries import Entry, Event, Packed, decode, encode, entry_key, image_key, unpack
 from guard.core.errors import Corrupt, Unavailable
 from guard.core.lifecycle import Illegal, LineRef, RunState
 from guard.core.limits import ENTRY_EVENTS_MAX
 from guard.store.base import KeyMissing, KeyTaken, Store, StoreError, Unknown
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 _READ_AHEAD = 16
 PROCESS = secrets.token_hex(8)
@@ -154,18 +156,18 @@ class Journal:
         except StoreError as error:
             raise store_unavailable(error) from error
 
-    async def lines(self, ref: LineRef, member: str = "lines") -> list[Line]:
-        """The lines that a member of an event names. Raises Corrupt, Unavailable."""
+    async def lines(self, ref: LineRef, kind: type[T], member: str = "lines") -> list[T]:
+        """The lines that a member of an event names, as values of that kind. Raises Corrupt, Unavailable."""
         if ref.object is None:
             entry = await read_entry(self._store, self.run, ref.n)
-            return unpack(self.run, entry.events[ref.index][member], None)
+            return unpack(self.run, entry.events[ref.index][member], None, kind)
         try:
             stored = await self._store.get(image_key(self.run, ref.object))
         except KeyMissing:
             raise Corrupt("corrupt", f"An image of {self.run} is missing.", run=self.run, image=ref.object) from None
         except StoreError as error:
             raise store_unavailable(error) from error
-        return unpack(self.run, {"object": ref.object}, stored)
+        return unpack(self.run, {"object": ref.object}, stored, kind)
 
 
 async def read_entry(store: Store, run: str, n: int) -> Entry:
