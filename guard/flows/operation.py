@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from guard.core.entries import Event
 from guard.core.errors import Conflict, GuardError, Refused, Unavailable
@@ -172,7 +173,8 @@ class Screen:
         return touched
 
     def note(self, reversal: Reversal) -> None:
-        self.level = max(self.level, reversal.level, key=_LEVELS.index)
+        if reversal.level is not self.level:
+            self.level = max(self.level, reversal.level, key=_LEVELS.index)
         if reversal.reason:
             self.reasons.add(reversal.reason)
 

@@ -14,7 +14,6 @@ from typing import Any
 from guard.core.entries import Event, Packed, pack
 from guard.core.errors import GuardError, InDoubt, Unavailable
 from guard.core.lifecycle import Illegal
-from guard.core.lines import outcome_line, touched_line
 from guard.core.model import Outcome, Status, Touched
 from guard.flows.lease import Lease
 from guard.store.journal import Journal
@@ -36,7 +35,7 @@ class Passage:
 
     async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event, **told: Any) -> None:
         """Make the pre-images durable; from here on the chunk counts as sent (I1). Raises Unavailable, Illegal."""
-        packed = pack(touched_line(each) for each in touched)
+        packed = pack(touched)
         await self._journal.store_lines(packed)
         implied = sum(each.implied_by is not None for each in touched)
         known = {"records": len(touched) - implied, "implied": implied or None}
@@ -56,7 +55,7 @@ class Passage:
     async def _seal(
         self, name: str, chunk: int, touched: Sequence[Touched], outcomes: Sequence[Outcome], receipt: str | None = None
     ) -> None:
-        packed = pack(outcome_line(outcome) for outcome in outcomes)
+        packed = pack(outcomes)
         known = {} if name == "written" else counts(touched, outcomes)
         made = self._event(name, chunk, packed, receipt=receipt, **known)
         if name == "written":

@@ -15,7 +15,6 @@ from typing import Any
 from guard.core.entries import Event, pack
 from guard.core.errors import CODES, InDoubt, Refused, Unavailable
 from guard.core.lifecycle import Illegal
-from guard.core.lines import outcome_line
 from guard.core.model import Change, Failure, Outcome, Status, Touched
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
@@ -123,7 +122,7 @@ class _Passing:
         ref = operation.chunks[_CHUNK].lines.get("reply")
         if ref is None:
             raise self._in_doubt(journal, "This request was sent before, and its answer was lost.")
-        (line,) = await journal.lines(ref, "reply")
+        (line,) = await journal.lines(ref, dict, "reply")
         self._answered.set_result(Answer(line["status"], b64decode(line["body"]), line["headers"]))
 
     async def _send(self, journal: Journal, work: Work, touched: Sequence[Touched], forward: Forward) -> None:
@@ -164,7 +163,7 @@ class _Passing:
         outcomes: Sequence[Outcome],
         answer: Answer | None,
     ) -> None:
-        packed = pack(outcome_line(outcome) for outcome in outcomes)
+        packed = pack(outcomes)
         known = counts(touched, outcomes)
         told = self._lease.event(name, chunk=_CHUNK, lines=packed.reference, **known)
         if answer and self._asked.keyed:

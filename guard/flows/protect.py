@@ -5,9 +5,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 
-from guard.core.entries import Event, Line
+from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
-from guard.core.lines import change_line, read_change
 from guard.core.model import Change
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
@@ -26,7 +25,7 @@ class Records:
     """An operation's changes, checked and on disk before the first of them is acted upon."""
 
     def __init__(self) -> None:
-        self._table = Table()
+        self._table = Table(Change)
         self.count = 0
         self.first: Change | None = None
 
@@ -35,7 +34,7 @@ class Records:
         self.count += 1
         self.first = self.first or change
         try:
-            self._table.add(self.count, f"{change.resource}\n{change.id}" if change.id else None, change_line(change))
+            self._table.add(self.count, f"{change.resource}\n{change.id}" if change.id else None, change)
         except Taken as taken:
             raise Refused(
                 "duplicate_record",
@@ -44,14 +43,13 @@ class Records:
                 records=[taken.seq, self.count],
             ) from None
 
-    def lines(self) -> Iterator[Line]:
-        """All of them as they are stored, in order."""
+    def all(self) -> Iterator[Change]:
         for batch in self._table.batches(_BATCH):
             yield from batch
 
     async def chunks(self, size: int) -> Chunks:
-        for number, batch in enumerate(self._table.batches(size)):
-            yield number, [read_change(line) for line in batch]
+        for numbered in enumerate(self._table.batches(size)):
+            yield numbered
 
     def close(self) -> None:
         self._table.close()

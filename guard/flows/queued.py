@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-import orjson
+import msgspec
 import structlog
 
 from guard.core.entries import Event, pack
 from guard.core.errors import GuardError, Unavailable
 from guard.core.lifecycle import Illegal, OperationState
 from guard.core.limits import SPOOL_BYTES_MAX, SPOOL_RECORDS_MAX, WORKERS_MAX
-from guard.core.lines import read_change
 from guard.core.model import Change
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
@@ -79,11 +78,11 @@ def _said(asked: Asked, target: Target) -> dict[str, Any]:
 
 async def _stored(journal: Journal, records: Records) -> AsyncIterator[dict[str, Any]]:
     """Store the records in parts of bounded size; what names each part."""
-    part: list[dict[str, Any]] = []
+    part: list[Change] = []
     size = 0
-    for line in records.lines():
-        part.append(line)
-        size += len(orjson.dumps(line))
+    for change in records.all():
+        part.append(change)
+        size += len(msgspec.json.encode(change))
         if len(part) == SPOOL_RECORDS_MAX or size >= SPOOL_BYTES_MAX:
             yield await _store(journal, part)
             part, size = [], 0
@@ -91,7 +90,7 @@ async def _stored(journal: Journal, records: Records) -> AsyncIterator[dict[str,
         yield await _store(journal, part)
 
 
-async def _store(journal: Journal, part: list[dict[str, Any]]) -> dict[str, Any]:
+async def _store(journal: Journal, part: list[Change]) -> dict[str, Any]:
     packed = pack(part)
     await journal.store_lines(packed)
     return packed.reference
@@ -226,5 +225,5 @@ async def _unsent(journal: Journal, operation: OperationState) -> Chunks:
 
 async def _kept(journal: Journal, operation: OperationState) -> AsyncIterator[Change]:
     for part in operation.begun["queued"]["parts"]:
-        for line in await journal.named_lines(part):
-            yield read_change(line)
+        for change in await journal.named_lines(part, Change):
+            yield change

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from guard.core.entries import pack
 from guard.core.lifecycle import ChunkState, Illegal, OperationState, RunState, event
-from guard.core.lines import outcome_line
 from guard.core.model import Outcome, Status
 from guard.flows.guard import Guard
 from guard.flows.history import chunk_records
@@ -125,7 +124,7 @@ async def _settle_chunk(journal: Journal, lease: Lease, number: int, chunk: Chun
     touched = [each for each, _ in known]
     async with target.work() as work:
         outcomes = await work.after(touched, [_open(outcome) for _, outcome in known])
-    packed = pack(outcome_line(outcome) for outcome in outcomes)
+    packed = pack(outcomes)
     sealed = lease.event("sealed", chunk=number, lines=packed.reference, **counts(touched, outcomes))
     await journal_done(journal, packed, sealed)
     return chunk.records

@@ -3,11 +3,11 @@
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S

@@ -120,9 +120,9 @@ class FusedPostgres(PostgresTarget):
     fuse: Fuse
 
     @asynccontextmanager
-    async def work(self, may_write: MayWrite = always) -> AsyncIterator[FusedWork]:
+    async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[FusedWork]:
         self.fuse.refuse_if_burnt()
-        async with super().work(may_write) as work:
+        async with super().work(may_write, salvage=salvage) as work:
             work.__class__ = FusedWork
             assert isinstance(work, FusedWork)
             work.fuse = self.fuse

@@ -4,14 +4,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from guard.assembly import assemble
 from guard.core.limits import SPOOL_RECORDS_MAX
 from guard.flows.guard import Guard
 from guard.flows.queued import drive, work_forever
@@ -20,13 +19,11 @@ from guard.flows.settle import ended
 from guard.flows.verify import verify_all
 from guard.queue.base import Job
 from guard.queue.memory import MemoryQueue
-from guard.store.journal import utc_now
-from guard.web.app import create_app
 from tests.conftest import NewWorld
+from tests.flows.copies import Clock, calling, copy_of_guard, until_it_dies
 from tests.flows.fuse import Fuse
-from tests.flows.test_crash_sweep import fused
 from tests.web.doors import assert_problem, nothing_is_written, updates, vendor_writes
-from tests.world import KEY, PUBLIC_URL, World, path_of, settings
+from tests.world import World, path_of, settings
 
 PACE = {"requests": 5000, "per_s": 1.0, "concurrency": 20}
 LATER = {"prefer": "respond-async"}
@@ -35,24 +32,13 @@ LATER = {"prefer": "respond-async"}
 @asynccontextmanager
 async def copy_of(world: World, folder: Path) -> AsyncIterator[tuple[Guard, httpx2.AsyncClient]]:
     """Another Guard over the same store, with no workers: what it accepts waits."""
-    guard = assemble(settings(f"file:{folder}/store", world.sandbox_url, pace=PACE))
-    transport = httpx2.ASGITransport(create_app(guard), raise_app_exceptions=False)
+    guard = copy_of_guard(settings(f"file:{folder}/store", world.sandbox_url, pace=PACE))
     try:
-        async with httpx2.AsyncClient(
-            transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY, **LATER}, timeout=60
-        ) as http:
+        async with calling(guard) as http:
+            http.headers |= LATER
             yield guard, http
     finally:
         await guard.close()
-
-
-class Clock:
-    """The time of one copy of Guard."""
-
-    ahead = timedelta(0)
-
-    def __call__(self) -> datetime:
-        return utc_now() + self.ahead
 
 
 def body(records: list[dict[str, Any]], **members: Any) -> dict[str, Any]:
@@ -87,17 +73,12 @@ async def test_a_killed_driver_is_replaced_and_each_record_is_written_once(new_w
         told = (await http.post("/v1/operations", json=body(updates(world, 350)))).json()
         job = Job("crm", told["id"], next(iter((await guard.journals.state(told["id"])).operations)))
         fuse = Fuse(at=150)
-        dying = fused(tmp_path / "store", world.sandbox_url, fuse)
-        others = asyncio.all_tasks()
-        dead = [asyncio.ensure_future(drive(dying, job)), asyncio.ensure_future(fuse.burnt.wait())]
-        await asyncio.wait(dead, return_when=asyncio.FIRST_COMPLETED)
-        killed = asyncio.all_tasks() - others
-        for task in killed:
-            task.cancel()
-        await asyncio.gather(*killed, return_exceptions=True)
-        for target in dying.targets.values():
-            await target.close()
-        await dying.journals.store.close()
+
+        async def driven(guard: Guard) -> None:
+            await drive(guard, job)
+
+        dying = copy_of_guard(settings(f"file:{tmp_path}/store", world.sandbox_url, pace=PACE), fuse=fuse)
+        await until_it_dies(dying, fuse, driven)
         assert await drive(world.guard, job, at_once=True)
         done = (await world.http.get(path_of(told["run_url"]))).json()
         # Of what was announced and not answered, nobody can say that it is not on its way: it is not sent again.

@@ -8,7 +8,6 @@ from typing import Any
 
 from guard.core.entries import decode, unpack
 from guard.core.lifecycle import RunState
-from guard.core.lines import read_touched
 from guard.core.model import Action, Touched
 from scenarios.sandboxes.common import Reply, Request
 from scenarios.sandboxes.highlevel import HighLevel
@@ -76,7 +75,7 @@ def announced(store: Path) -> Iterator[Touched]:
                     reference = lines[op, number]
                     object_ = reference.get("object")
                     stored = (run / "images" / object_).read_bytes() if object_ else None
-                    yield from map(read_touched, unpack(run.name, reference, stored))
+                    yield from unpack(run.name, reference, stored, Touched)
 
 
 def _named(request: Request, body: dict[str, Any]) -> Iterator[tuple[str, str]]:

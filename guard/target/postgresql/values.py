@@ -37,6 +37,13 @@ def key_texts(table: Table, given: Any) -> list[str]:
     return [str(text_of(table.columns[name], part)) for name, part in zip(table.key, parts, strict=True)]
 
 
+def key_arrays(table: Table, ids: Sequence[str]) -> list[Sequence[str]]:
+    """The keys' values, one array per column of the key."""
+    if len(table.key) == 1:
+        return [ids]
+    return list(zip(*(key_texts(table, id_) for id_ in ids), strict=True))
+
+
 def _parts(table: Table, given: Any) -> list[Any]:
     if isinstance(given, dict):
         return [given[name] for name in table.key] if set(given) == set(table.key) else []
@@ -45,6 +52,8 @@ def _parts(table: Table, given: Any) -> list[Any]:
 
 def id_of(table: Table, fields: Fields) -> str:
     """The id of a record, from its key among its fields."""
+    if len(table.key) == 1:
+        return str(fields[table.key[0]])
     return joined([fields[name] for name in table.key])
 
 
