@@ -15,8 +15,8 @@ from guard.core.lifecycle import RunState
 from guard.core.model import Action, Change, Image, Outcome, Resource, Reversibility, Status, Touched
 from guard.core.past import Past, asked_values, merge
 from guard.flows.guard import Guard
-from guard.flows.history import Recorded, recorded
-from guard.flows.table import Table, Taken
+from guard.flows.history import Recorded, recorded, recorded_chunks
+from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target
 
@@ -100,32 +100,32 @@ class Plan:
         """Read the run's journal, and those of its earlier reverts for the ids they gave. Raises Refused, Corrupt."""
         self._opened_at = state.opened_at or self._opened_at
         refuse_unknown_operations(state, self._narrowing)
-        async for record in recorded(journal, state):
-            if self._narrowing.has(record):
-                await self._add(state.operations[record.op].target, record)
+        async for records in recorded_chunks(journal, state):
+            if kept := [record for record in records if self._narrowing.has(record)]:
+                await self._add(state.operations[kept[0].op].target, kept)
         for revert in state.reverts:
             await self._load_new_ids(revert)
 
-    async def _add(self, target_name: str, record: Recorded) -> None:
+    async def _add(self, target_name: str, records: Sequence[Recorded]) -> None:
         target = self._guard.target(target_name)
-        resource = await self.resources(target, record.touched.change.resource)
-        past = past_of(target, record.touched, record.outcome)
-        if past is None:
-            return
-        search = record.touched.change if past.in_doubt and not past.id else None
-        key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
-        row = Row(target_name, past, past.id, search, self._opened_at if search else None)
-        self._targets[target_name] = None
-        try:
-            self._rows.add(self._seq(target, past, record), key, row)
-        except Taken as taken:
-            past = merge(taken.value.past, past, resource)
-            self._rows.put(self._seq(target, past, record), key, replace(row, past=past))
+        rows = []
+        for record in records:
+            past = past_of(target, record.touched, record.outcome)
+            if past is not None:
+                search = record.touched.change if past.in_doubt and not past.id else None
+                key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
+                row = Row(target_name, past, past.id, search, self._opened_at if search else None)
+                rows.append((self._seq(target, past, record.position), key, row))
+                self._targets[target_name] = None
+        for seq, key, row in self._rows.add(rows):  # the run has changed these before
+            earlier = self._rows[key].past
+            past = merge(earlier, row.past, await self.resources(target, row.past.resource))
+            self._rows.put(seq, key, replace(row, past=past))
 
-    def _seq(self, target: Target, past: Past, record: Recorded) -> int:
+    def _seq(self, target: Target, past: Past, position: int) -> int:
         rank = FIRST if past.after is None and past.resource in target.referred_to else THEN
         self._ranks.add(rank)
-        return rank * _RANK_SPAN - record.position
+        return rank * _RANK_SPAN - position
 
     async def _load_new_ids(self, revert: str) -> None:
         """What earlier reverts created again; an unknown outcome among them is searched for before trying again."""
