@@ -31,17 +31,21 @@ class Recorded(Struct, frozen=True):
 
 async def recorded(journal: Journal, state: RunState, *, skip: int = 0) -> AsyncIterator[Recorded]:
     """Every announced record of a run, in the order of its operations. Chunks that are skipped are not read."""
+    async for records in recorded_chunks(journal, state, skip=skip):
+        for record in records:
+            yield record
+
+
+async def recorded_chunks(journal: Journal, state: RunState, *, skip: int = 0) -> AsyncIterator[list[Recorded]]:
+    """The same, a chunk's at a time."""
     position = 0
     for op, operation in state.operations.items():
         for _, chunk in sorted(operation.chunks.items()):
             size = chunk.records + chunk.implied
             if chunk.phase != "none" and position + size > skip:
-                for touched, outcome in await chunk_records(journal, chunk):
-                    if position >= skip:
-                        yield Recorded(op, position, touched, outcome)
-                    position += 1
-            else:
-                position += size
+                found = enumerate(await chunk_records(journal, chunk), position)
+                yield [Recorded(op, at, touched, outcome) for at, (touched, outcome) in found if at >= skip]
+            position += size
 
 
 async def chunk_records(journal: Journal, chunk: ChunkState) -> list[tuple[Touched, Outcome]]:

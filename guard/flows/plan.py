@@ -14,8 +14,8 @@ from guard.core.lifecycle import OperationState, RunState
 from guard.core.model import Action, Change, Image, Outcome, Resource, Reversibility, Status, Touched
 from guard.core.past import Past, asked_values, merge, moved_fields
 from guard.flows.guard import Guard
-from guard.flows.history import Recorded, recorded
-from guard.flows.table import Table, Taken
+from guard.flows.history import Recorded, recorded, recorded_chunks
+from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target
 from guard.tasks import all_or_none
@@ -104,35 +104,38 @@ class Plan:
         """Read the run's journal, and those of its earlier reverts for the ids they gave. Raises Refused, Corrupt."""
         self._opened_at = state.opened_at or self._opened_at
         refuse_unknown_operations(state, self._narrowing)
-        async for record in recorded(journal, state):
-            operation = state.operations[record.op]
-            if self._narrowing.has(record, operation):
-                await self._add(operation.target, record)
-            else:
-                self.narrowed |= record.outcome.status is not Status.FAILED
+        async for records in recorded_chunks(journal, state):
+            operation = state.operations[records[0].op]
+            kept = [record for record in records if self._narrowing.has(record, operation)]
+            if len(kept) < len(records):
+                left = [record for record in records if not self._narrowing.has(record, operation)]
+                self.narrowed |= any(record.outcome.status is not Status.FAILED for record in left)
+            if kept:
+                await self._add(operation.target, kept)
         for revert in state.reverts:
             await self._load_new_ids(revert)
 
-    async def _add(self, target_name: str, record: Recorded) -> None:
+    async def _add(self, target_name: str, records: Sequence[Recorded]) -> None:
         target = self._guard.target(target_name)
-        resource = await self.resources(target, record.touched.change.resource)
-        past = past_of(target, record.touched, record.outcome)
-        if past is None or self._leaves_out(past, resource):
-            return
-        search = record.touched.change if past.in_doubt and not past.id else None
-        key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
-        row = Row(target_name, past, past.id, search, self._opened_at if search else None)
-        self._targets[target_name] = None
-        try:
-            self._rows.add(self._seq(target, past, record), key, row)
-        except Taken as taken:
-            past = merge(taken.value.past, past, resource)
-            self._rows.put(self._seq(target, past, record), key, replace(row, past=past))
+        rows = []
+        for record in records:
+            past = past_of(target, record.touched, record.outcome)
+            if past is None or self._leaves_out(past, await self.resources(target, past.resource)):
+                continue
+            search = record.touched.change if past.in_doubt and not past.id else None
+            key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
+            row = Row(target_name, past, past.id, search, self._opened_at if search else None)
+            rows.append((self._seq(target, past, record.position), key, row))
+            self._targets[target_name] = None
+        for seq, key, row in self._rows.add(rows):  # the run has changed these before
+            earlier = self._rows[key].past
+            past = merge(earlier, row.past, await self.resources(target, row.past.resource))
+            self._rows.put(seq, key, replace(row, past=past))
 
-    def _seq(self, target: Target, past: Past, record: Recorded) -> int:
+    def _seq(self, target: Target, past: Past, position: int) -> int:
         rank = FIRST if past.after is None and past.resource in target.referred_to else THEN
         self._ranks.add(rank)
-        return rank * _RANK_SPAN - record.position
+        return rank * _RANK_SPAN - position
 
     def _leaves_out(self, past: Past, resource: Resource) -> bool:
         """Did the run change none of the fields that the narrowing names?"""

@@ -2,7 +2,7 @@
 docs/design.md: begin → chunks through the target → end → answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 
 from guard.core.entries import Event
@@ -13,7 +13,7 @@ from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
 from guard.flows.settle import cut_off, ended
-from guard.flows.table import Table, Taken
+from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 from guard.tasks import all_to_the_end
@@ -29,19 +29,19 @@ class Records:
         self.count = 0
         self.first: Change | None = None
 
-    def add(self, change: Change) -> None:
-        """Raises Refused where the record stands in the operation already."""
-        self.count += 1
-        self.first = self.first or change
-        try:
-            self._table.add(self.count, f"{change.resource}\n{change.id}" if change.id else None, change)
-        except Taken as taken:
+    def add(self, changes: Sequence[Change]) -> None:
+        """Raises Refused where a record stands in the operation already."""
+        self.first = self.first or changes[0]
+        rows = [(self.count + n, _key(change), change) for n, change in enumerate(changes, 1)]
+        self.count += len(rows)
+        for number, key, _ in self._table.add(rows):
+            first = self._table.seq(key)
             raise Refused(
                 "duplicate_record",
-                f"Record {self.count} is the same as record {taken.seq}: each may stand in an operation once. "
+                f"Record {number} is the same as record {first}: each may stand in an operation once. "
                 "Nothing was written.",
-                records=[taken.seq, self.count],
-            ) from None
+                records=[first, number],
+            )
 
     def all(self) -> Iterator[Change]:
         for batch in self._table.batches(_BATCH):
@@ -53,6 +53,10 @@ class Records:
 
     def close(self) -> None:
         self._table.close()
+
+
+def _key(change: Change) -> str:
+    return f"{change.resource}\n{change.id}" if change.id else ""
 
 
 async def protect(

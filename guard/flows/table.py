@@ -4,12 +4,14 @@ SQLite with no name is a file that nobody else can open and that is gone when it
 """
 
 import sqlite3
-from collections.abc import Iterator
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+Row = tuple[int, str, T]
+"""seq, key, value; a key that is empty is none."""
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -22,15 +24,6 @@ BEGIN;
 _FIRST, _LAST = -(2**63), 2**63 - 1
 
 
-class Taken(Exception):
-    """A value with this key is there already, at this seq."""
-
-    def __init__(self, seq: int, value: Any) -> None:
-        super().__init__(seq)
-        self.seq = seq
-        self.value = value
-
-
 class Table(Generic[T]):
     """Values of one kind in order of `seq`, as JSON, each with an optional unique key."""
 
@@ -40,12 +33,6 @@ class Table(Generic[T]):
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.executescript(_SCHEMA)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         self._db.close()
 
@@ -53,15 +40,15 @@ class Table(Generic[T]):
         (count,) = self._db.execute("SELECT count(*) FROM row").fetchone()
         return int(count)
 
-    def add(self, seq: int, key: str | None, value: T) -> None:
-        """Raises Taken where the key is there already."""
-        done = self._db.execute(
+    def add(self, rows: Sequence[Row[T]]) -> list[Row[T]]:
+        """Add those whose keys are not there yet. Returns the others."""
+        done = self._db.executemany(
             "INSERT INTO row (seq, key, body) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
-            (seq, key, self._encode(value)),
+            ((seq, key or None, self._encode(value)) for seq, key, value in rows),
         )
-        if not done.rowcount:
-            taken, body = self._db.execute("SELECT seq, body FROM row WHERE key = ?", (key,)).fetchone()
-            raise Taken(taken, self._decode(body))
+        if done.rowcount == len(rows):
+            return []
+        return [(seq, key, value) for seq, key, value in rows if key and self.seq(key) != seq]
 
     def put(self, seq: int, key: str, value: T) -> None:
         """Add, or replace what the key has, moving it to the new seq."""
@@ -71,9 +58,20 @@ class Table(Generic[T]):
             (seq, key, self._encode(value)),
         )
 
+    def seq(self, key: str) -> int:
+        """Where a key that is there stands."""
+        (seq,) = self._db.execute("SELECT seq FROM row WHERE key = ?", (key,)).fetchone()
+        return int(seq)
+
     def get(self, key: str) -> T | None:
         found = self._db.execute("SELECT body FROM row WHERE key = ?", (key,)).fetchone()
         return self._decode(found[0]) if found else None
+
+    def __getitem__(self, key: str) -> T:
+        """Raises KeyError."""
+        if (found := self.get(key)) is None:
+            raise KeyError(key)
+        return found
 
     def batches(self, size: int, first: int = _FIRST, last: int = _LAST) -> Iterator[list[T]]:
         """The rows from seq `first` to `last`. Rows may be changed between batches."""

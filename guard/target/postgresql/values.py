@@ -18,11 +18,13 @@ Text = str | None
 
 def canonical(table: Table, fields: Mapping[str, Any]) -> dict[str, Text]:
     """The fields of a record in text form. Raises Refused (unknown_field, invalid_record), naming the column."""
-    if not fields.keys() <= table.columns.keys():
-        raise _unwritable(table, list(fields.keys() - table.columns.keys()), "has no column")
+    try:
+        texts = {name: text_of(table.columns[name], value) for name, value in fields.items()}
+    except KeyError:
+        raise _unwritable(table, list(fields.keys() - table.columns.keys()), "has no column") from None
     if not table.resource.volatile.isdisjoint(fields):
         raise _unwritable(table, list(table.resource.volatile.intersection(fields)), "computes by itself the column")
-    return {name: text_of(table.columns[name], value) for name, value in fields.items()}
+    return texts
 
 
 def key_texts(table: Table, given: Any) -> list[str]:
@@ -65,14 +67,14 @@ def joined(key: Sequence[str]) -> str:
 def text_of(column: Column, value: Any) -> Text:
     """A JSON value as the text of the column's type. Raises Refused (invalid_record), naming the column."""
     match value:
-        case None:
-            return None
         case str():
             text = value
+        case None:
+            return None
         case bool():
-            text = "true" if value else "false"
+            return "true" if value else "false"
         case int() | float():
-            text = repr(value)
+            return repr(value)
         case list() if column.is_array:
             text = _array(column, value)
         case dict() | list() if column.is_json and not column.is_array:
