@@ -5,15 +5,15 @@ there now equals the post-image; sets are taken back as differences, so later ad
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from guard.core.model import Action, Change, Fields, Image, Resource, Verdict
 from guard.core.past import Past, Same, changed_fields, equal, set_difference, settle
 
 
-@dataclass(frozen=True, slots=True)
-class FieldVerdict:
+class FieldVerdict(Struct, frozen=True, array_like=True):
     field: str
     verdict: Verdict
     before: Any
@@ -21,14 +21,21 @@ class FieldVerdict:
     now: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True, omit_defaults=True):
     """The verdict on one record, its fields', and the one change that takes it back (None: nothing to write)."""
 
     verdict: Verdict
     reason: str = ""
     fields: tuple[FieldVerdict, ...] = ()
     compensation: Change | None = None
+
+
+class JudgedLine(NamedTuple):
+    """A judgement as it is stored: with its record, and without the compensation, which has a line of its own."""
+
+    resource: str
+    id: str
+    judgement: Judgement
 
 
 def judge(

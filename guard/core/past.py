@@ -1,8 +1,10 @@
 """What a run did to one record: its changes merged, in-doubt ones settled by what is there now."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from guard.core.model import Change, Fields, Image, Resource
 
@@ -10,8 +12,7 @@ Same = Callable[[str, Any, Any], bool]
 """(field, asked, found): is what was found what was asked for, on the vendor's terms?"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run did to one record, all its changes merged: first before, last after."""
 
     resource: str
@@ -31,11 +32,16 @@ class Past:
 def changed_fields(before: Image, after: Image, resource: Resource) -> list[str]:
     """Fields that differ, in a stable order; the server's own are left out."""
     old, new = before or {}, after or {}
-    names = sorted((set(old) | set(new)) - resource.volatile)
-    return [name for name in names if not equal(resource, name, old.get(name), new.get(name))]
+    return sorted(
+        name
+        for name in old.keys() | new.keys()
+        if name not in resource.volatile and not equal(resource, name, old.get(name), new.get(name))
+    )
 
 
 def equal(resource: Resource, name: str, one: Any, other: Any) -> bool:
+    if type(one) is type(other) and one == other:  # most are
+        return True
     if name in resource.sets:
         return members(one) == members(other)
     # True == 1 == 1.0 in Python; a vendor that changed a number into a flag did change it.

@@ -9,11 +9,11 @@ chunks are only `written`, and `conclude` seals or rolls back all of them.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from guard.core.entries import Event, Packed, pack
 from guard.core.errors import GuardError, InDoubt, Unavailable
 from guard.core.lifecycle import Illegal
-from guard.core.lines import outcome_line, touched_line
 from guard.core.model import Outcome, Status, Touched
 from guard.flows.lease import Lease
 from guard.store.journal import Journal
@@ -33,12 +33,13 @@ class Passage:
         self._work = work
         self._written: dict[int, dict[str, int]] = {}
 
-    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event) -> None:
+    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event, **told: Any) -> None:
         """Make the pre-images durable; from here on the chunk counts as sent (I1). Raises Unavailable, Illegal."""
-        packed = pack(touched_line(each) for each in touched)
+        packed = pack(touched)
         await self._journal.store_lines(packed)
         implied = sum(each.implied_by is not None for each in touched)
-        sending = self._event("sending", chunk, packed, records=len(touched) - implied, implied=implied or None)
+        known = {"records": len(touched) - implied, "implied": implied or None}
+        sending = self._event("sending", chunk, packed, **known, **told)
         await self._journal.append(*first, sending)
 
     async def send(self, chunk: int, touched: Sequence[Touched]) -> list[Outcome]:
@@ -54,7 +55,7 @@ class Passage:
     async def _seal(
         self, name: str, chunk: int, touched: Sequence[Touched], outcomes: Sequence[Outcome], receipt: str | None = None
     ) -> None:
-        packed = pack(outcome_line(outcome) for outcome in outcomes)
+        packed = pack(outcomes)
         known = {} if name == "written" else counts(touched, outcomes)
         made = self._event(name, chunk, packed, receipt=receipt, **known)
         if name == "written":

@@ -15,13 +15,12 @@ from typing import Any
 from guard.core.entries import Event, pack
 from guard.core.errors import CODES, InDoubt, Refused, Unavailable
 from guard.core.lifecycle import Illegal
-from guard.core.lines import outcome_line
 from guard.core.model import Change, Failure, Outcome, Status, Touched
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Screen, begin, ending, finish, identify
 from guard.flows.passage import Passage, counts, journal_done
-from guard.flows.recover import cut_off, ended
+from guard.flows.settle import cut_off, ended
 from guard.store.journal import Journal
 from guard.target.base import Work
 from guard.target.client import NoAnswer, NotSent
@@ -110,7 +109,8 @@ class _Passing:
             self._lease = Lease(self._guard, journal, op)
             passage = Passage(journal, self._lease, self._target, work)
             await all_to_the_end(
-                passage.announce(_CHUNK, touched, *events), self._guard.journals.mark_open(journal.run)
+                passage.announce(_CHUNK, touched, *events, **self._screen.told()),
+                self._guard.journals.mark_open(journal.run),
             )
 
         self.op, first = await begin(self._guard, journal, self._asked, self.op, announce)
@@ -122,7 +122,7 @@ class _Passing:
         ref = operation.chunks[_CHUNK].lines.get("reply")
         if ref is None:
             raise self._in_doubt(journal, "This request was sent before, and its answer was lost.")
-        (line,) = await journal.lines(ref, "reply")
+        (line,) = await journal.lines(ref, dict, "reply")
         self._answered.set_result(Answer(line["status"], b64decode(line["body"]), line["headers"]))
 
     async def _send(self, journal: Journal, work: Work, touched: Sequence[Touched], forward: Forward) -> None:
@@ -163,7 +163,7 @@ class _Passing:
         outcomes: Sequence[Outcome],
         answer: Answer | None,
     ) -> None:
-        packed = pack(outcome_line(outcome) for outcome in outcomes)
+        packed = pack(outcomes)
         known = counts(touched, outcomes)
         told = self._lease.event(name, chunk=_CHUNK, lines=packed.reference, **known)
         if answer and self._asked.keyed:

@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from guard.core.compare import Judgement
+from msgspec import structs
+
+from guard.core.compare import JudgedLine, Judgement
 from guard.core.entries import pack
 from guard.core.errors import Conflict, GuardError, Refused, Unavailable
 from guard.core.ids import derived_run_id
 from guard.core.lifecycle import Illegal, event, outcome_status
 from guard.core.limits import ANSWER_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX
-from guard.core.lines import judgement_line
 from guard.core.model import Action, Change, Failure, Image, Outcome, Reversibility, Status, Touched, Verdict
 from guard.core.past import equal, members
 from guard.flows.callback import call_back
@@ -26,7 +27,7 @@ from guard.flows.lease import Lease
 from guard.flows.operation import finish
 from guard.flows.passage import Passage, journal_done
 from guard.flows.plan import Narrowing, Plan, Row, judge_rows, refuse_unknown_operations
-from guard.flows.recover import is_revert_abandoned, take_over_revert
+from guard.flows.settle import is_revert_abandoned, take_over_revert
 from guard.flows.stop import end_all
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
@@ -379,7 +380,11 @@ class TakeBack:
         judged = await unless((self._journal.closed, self._guard.draining), judging)
         compensated = [each for each in judged if each[2].compensation]
         touched, judged = await self._prepare(work, judged, compensated)
-        told = [judgement_line(r.past.resource, r.past.id, j) for r, _, j in judged if j.verdict is not Verdict.RESTORE]
+        told = [
+            JudgedLine(row.past.resource, row.past.id, structs.replace(judgement, compensation=None))
+            for row, _, judgement in judged
+            if judgement.verdict is not Verdict.RESTORE
+        ]
         packed = pack(told)
         await self._journal.store_lines(packed)
         note = self._lease.event("judged", chunk=number, lines=packed.reference, **_verdict_counts(judged))
@@ -418,7 +423,7 @@ class TakeBack:
         for name, resource in self._target.references(change.resource).items():
             if name in fields:
                 fields[name] = self._plan.new_id(self._target.name, resource, str(fields[name]))
-        return replace(change, fields=fields)
+        return structs.replace(change, fields=fields)
 
     async def _settle(self, judged: Sequence[Judged], touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> None:
         """Count what came of the compensations, and check that what was to be restored is there."""
@@ -433,7 +438,7 @@ class TakeBack:
                 self._plan.renumber(self._target.name, change, outcome.id)
                 self._level = Reversibility.PARTIAL
             failure = outcome.failure or await self._not_restored(change, outcome)
-            self._tally.sent(judgement, replace(outcome, failure=failure))
+            self._tally.sent(judgement, structs.replace(outcome, failure=failure))
 
     async def _not_restored(self, change: Change, outcome: Outcome) -> Failure | None:
         if outcome.status is not Status.APPLIED or not outcome.sealed or change.action is not Action.UPDATE:

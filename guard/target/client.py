@@ -5,8 +5,10 @@ acted upon) or NoAnswer (it may have been).
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 
 import httpx2
 import orjson
@@ -51,6 +53,7 @@ class Client:
             # closed would be in doubt for nothing.
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0),
             trust_env=False,
+            verify=_tls(),
         )
 
     async def read(self, call: Call) -> Reply:
@@ -146,6 +149,12 @@ class Client:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all targets of the process: the list of trusted authorities takes tens of milliseconds to load."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 async def _body(response: httpx2.Response) -> bytes:

@@ -3,16 +3,16 @@
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
 from guard.core.model import Action, Change, Failure, Image, Key, Known, Outcome, Resource, Reversal, Status, Touched
-from guard.core.past import changed_fields
+from guard.core.past import changed_fields, members
 from guard.target.base import MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.locks import RecordLocks
@@ -27,6 +27,7 @@ _NOT_SENT = Failure("not_sent", "The target could not be reached; nothing was wr
 _STOPPED = Failure("not_sent", "It was stopped before this was sent; nothing was written.")
 _NO_ANSWER = Failure("no_answer", "The target's answer was lost; it may have been written.")
 _NO_CALL = Failure("not_writable", "The target has no call that writes this.")
+_NOT_SHOWN = Failure("not_shown", "The target answered that it was done, and does not show it. A revert looks again.")
 _PARTLY = Failure("partly_applied", "The target wrote only a part of it.")
 
 
@@ -290,11 +291,8 @@ class HttpWork:
         change, before, after = touched.change, touched.before, outcome.after
         if change.action is Action.DELETE:
             return self._verify_delete(outcome)
-        resource = self._handler.resources[change.resource]
-        moved = set(changed_fields(before, after, resource))
-        kept = [
-            n for n in change.fields if n not in moved and n not in resource.sets and not self._same(change, n, after)
-        ]
+        moved = set(changed_fields(before, after, self._handler.resources[change.resource]))
+        kept = self._kept(change, moved, after)
         if after is None or not kept:
             done = outcome.status is Status.APPLIED or bool(moved & change.asked()) or not change.asked()
             return replace(outcome, status=Status.APPLIED) if done else _undone(outcome)
@@ -304,6 +302,16 @@ class HttpWork:
         return replace(
             outcome, status=Status.APPLIED, failure=Failure(_PARTLY.code, f"{_PARTLY.message} It kept {names}.")
         )
+
+    def _kept(self, change: Change, moved: set[str], after: Image) -> list[str]:
+        """What is not as it was asked for, of what did not change. A set that did change counts as written."""
+        sets, image = self._handler.resources[change.resource].sets, after or {}
+        kept = [n for n in change.fields if n not in moved and n not in sets and not self._same(change, n, after)]
+        kept += [
+            n for n, asked in change.fields.items() if n in sets - moved and members(asked) != members(image.get(n))
+        ]
+        kept += [n for n, add in change.add.items() if n not in moved and not members(add) <= members(image.get(n))]
+        return kept + [n for n, rem in change.remove.items() if n not in moved and members(rem) & members(image.get(n))]
 
     def _verify_delete(self, outcome: Outcome) -> Outcome:
         if outcome.after is None:
@@ -349,11 +357,12 @@ def _not_sent(touched: Touched) -> Outcome:
 
 
 def _undone(outcome: Outcome) -> Outcome:
-    """The record is as it was. After an answer that is certain; without one it may still be on its way."""
-    if outcome.status is Status.UNKNOWN and outcome.failure and outcome.failure.code != "vendor_error":
-        return replace(outcome, sealed=False, after=None)
-    failure = outcome.failure or Failure("not_applied", "The target answered that it was done, and did nothing.")
-    return replace(outcome, status=Status.FAILED, failure=failure, sealed=False, after=None)
+    """A read shows the record as it was. Only after an answer that says "not done" is it certain that it was not:
+    without one it may still be on its way, and after one that says "done" the read may be behind."""
+    failure = outcome.failure or _NOT_SHOWN
+    certain = outcome.status is Status.FAILED or failure.code == "vendor_error"
+    status = Status.FAILED if certain else Status.UNKNOWN
+    return replace(outcome, status=status, failure=failure, sealed=False, after=None)
 
 
 def _unreadable(target: str, reply: Reply) -> Unavailable:

@@ -15,11 +15,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from guard.core.compare import Judgement
+from guard.core.compare import JudgedLine
 from guard.core.errors import GuardError, Refused
 from guard.core.lifecycle import RunState
 from guard.core.limits import ANSWER_RECORDS_MAX, PASS_BYTES_MAX
-from guard.core.lines import read_judgement
 from guard.core.model import Action, Change, Verdict
 from guard.core.past import changed_fields
 from guard.flows.guard import Guard
@@ -204,7 +203,7 @@ def _previewed(guard: Guard, state: RunState, tally: Tally, shown: list[Judged])
         **{f"records_{name}": count for name, count in tally.members().items()},
         "failures": [],
         "recreated": [],
-        "conflicts": _conflicts([(row.past.resource, row.past.id, judgement) for row, _, judgement in shown]),
+        "conflicts": _conflicts([JudgedLine(row.past.resource, row.past.id, judgement) for row, _, judgement in shown]),
     }
 
 
@@ -213,11 +212,11 @@ async def report(guard: Guard, run: str) -> dict[str, Any]:
     with guard.journals.use(run) as journal:
         state = await journal.catch_up()
         told = await answer(guard, run)
-        judged: list[tuple[str, str, Judgement]] = []
+        judged: list[JudgedLine] = []
         for operation in state.operations.values():
             for chunk in operation.chunks.values():
                 if "judged" in chunk.lines and len(judged) < ANSWER_RECORDS_MAX:
-                    judged += [read_judgement(line) for line in await journal.lines(chunk.lines["judged"])]
+                    judged += await journal.lines(chunk.lines["judged"], JudgedLine)
         recreated = []
         if told["reversible"] != "full":
             async for record in recorded(journal, state):
@@ -231,7 +230,7 @@ async def report(guard: Guard, run: str) -> dict[str, Any]:
     return {
         **told,
         "status": "reverted" if whole and "problem" not in told else "partly_reverted",
-        "conflicts": _conflicts([each for each in judged if each[2].verdict is not Verdict.ALREADY]),
+        "conflicts": _conflicts([each for each in judged if each.judgement.verdict is not Verdict.ALREADY]),
         "recreated": recreated,
         "cannot_be_taken_back": [effect for effect in effects if effect],
     }
@@ -252,7 +251,7 @@ async def _recreated(target: Target, record: Recorded) -> dict[str, Any]:
     }
 
 
-def _conflicts(judged: list[tuple[str, str, Judgement]]) -> list[dict[str, Any]]:
+def _conflicts(judged: list[JudgedLine]) -> list[dict[str, Any]]:
     """One flat item per field that does not go back, and why."""
     items = []
     for resource, id_, judgement in judged[:ANSWER_RECORDS_MAX]:
