@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from guard.core.entries import pack, unpack
 from guard.core.errors import Refused
 from guard.core.model import Action, Change, Outcome, Status
 from guard.core.past import changed_fields
@@ -115,6 +116,12 @@ def true_answers(joined: Joining) -> Iterator[Answer]:
             yield Answer("outcomes", joined.changes(passed)[0], ask(call))
 
 
+def stored(values: list[Any], kind: type) -> list[Any]:
+    """The values as they come back from a journal."""
+    packed = pack(values)
+    return unpack("run", {"object": packed.digest} if packed.data else packed.reference, packed.data, kind)
+
+
 class Total(Joining):
     """The part of the conformance suite that needs no Guard: pure hooks against everything."""
 
@@ -167,6 +174,7 @@ class Total(Joining):
     def _check_outcomes(self, changes: list[Change], reply: Reply) -> None:
         outcomes = self.handler.outcomes(changes, reply)
         assert [type(outcome) for outcome in outcomes] == [Outcome] * len(changes)
+        assert stored(outcomes, Outcome) == outcomes
         for outcome in outcomes:
             assert outcome.id is None or isinstance(outcome.id, str)
             assert outcome.status is Status.APPLIED or outcome.failure
@@ -211,6 +219,7 @@ class Total(Joining):
         except Refused:
             return
         assert isinstance(change, Change)
+        assert stored([change], Change) == [change]
         for step in self.handler.write([change], [None]):
             for write in step:
                 assert json.dumps(write.call.body) is not None
@@ -228,6 +237,7 @@ class Total(Joining):
             return
         assert changes
         assert {type(change) for change in changes} == {Change}
+        assert stored(changes, Change) == changes
         for change in changes:
             self.handler.reversal(change, None)
             self.handler.touches(change)
