@@ -216,12 +216,11 @@ class HttpWork:
 
     async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
         theirs = [changes[position] for position in write.positions]
-        if not self._may_write():
-            return [Outcome(status=Status.FAILED, failure=_STOPPED)] * len(theirs)
         try:
-            reply = await self._target.client.write(write.call)
+            reply = await self._target.client.write(write.call, self._may_write)
         except NotSent:
-            return [Outcome(status=Status.FAILED, failure=_NOT_SENT)] * len(theirs)
+            failure = _NOT_SENT if self._may_write() else _STOPPED
+            return [Outcome(status=Status.FAILED, failure=failure)] * len(theirs)
         except NoAnswer:
             return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(theirs)
         return self._target.outcomes(theirs, reply)
