@@ -22,7 +22,7 @@ from guard.flows.operation import Asked, Screen, begin, ending, finish, identify
 from guard.flows.passage import Passage, counts, journal_done
 from guard.flows.settle import cut_off, ended
 from guard.store.journal import Journal
-from guard.target.base import Work
+from guard.target.base import MayWrite, Work
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
 from guard.tasks import all_to_the_end
@@ -40,8 +40,11 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Forward = Callable[[], Awaitable[tuple[Answer, Reply]]]
-"""Sends the caller's bytes. Gives the answer as it came and as a handler reads it. Raises NotSent, NoAnswer."""
+Forward = Callable[[MayWrite], Awaitable[tuple[Answer, Reply]]]
+"""Sends the caller's bytes, if it still may when its turn has come.
+
+Gives the answer as it came and as a handler reads it. Raises NotSent, NoAnswer.
+"""
 
 
 async def pass_through(
@@ -129,9 +132,7 @@ class _Passing:
         changes = [each.change for each in touched]
         answer, lost = None, ""
         try:
-            if not self._lease.may_write():
-                raise NotSent("the snapshot took too long to store")
-            answer, reply = await forward()
+            answer, reply = await forward(self._lease.may_write)
             outcomes = [
                 outcome if each.problem is None else Outcome(status=Status.FAILED, failure=each.problem)
                 for each, outcome in zip(touched, self._target.outcomes(changes, reply), strict=True)

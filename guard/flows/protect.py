@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
+from guard.core.limits import RECORDS_MAX
 from guard.core.model import Change
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
@@ -94,7 +95,8 @@ async def _protect(
     with suppress(Unavailable):  # so that a long one is listed while it runs; `finish` tries again
         await guard.journals.mark_indexed(journal.state)
     try:
-        await Drive(guard, journal, Lease(guard, journal, op), target, screen)(_source(asked, target, records))
+        source = _source(asked, target, records, records_max(guard, target))
+        await Drive(guard, journal, Lease(guard, journal, op), target, screen)(source)
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=asked.keyed)
@@ -104,11 +106,16 @@ async def _protect(
     await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
 
 
-def _source(asked: Asked, target: Target, records: Records | None) -> Callable[[Work], Chunks]:
-    """Where the chunks come from: the records sent, or the target's own selection."""
+def _source(asked: Asked, target: Target, records: Records | None, records_max: int) -> Callable[[Work], Chunks]:
+    """Where the chunks come from: the records sent, or the target's own selection, which is counted as it goes."""
     if records is not None:
         return lambda _: records.chunks(target.chunk_records)
-    return lambda work: numbered(work.select(asked.resource, asked.action, asked.fields, asked.where or {}))
+    selected = (asked.resource, asked.action, asked.fields, asked.where or {})
+    return lambda work: at_most(records_max, work.select(*selected))
+
+
+def records_max(guard: Guard, target: Target) -> int:
+    return min(RECORDS_MAX, guard.policy(target.name).records_max)
 
 
 def screened(guard: Guard, asked: Asked, records: Records | None) -> tuple[Target, Screen]:
@@ -120,8 +127,12 @@ def screened(guard: Guard, asked: Asked, records: Records | None) -> tuple[Targe
     return target, screen
 
 
-async def numbered(selected: AsyncIterator[list[Change]]) -> Chunks:
-    number = 0
+async def at_most(records_max: int, selected: AsyncIterator[list[Change]]) -> Chunks:
+    """What a target selects, numbered, and counted as it goes. Raises Refused beyond the limit."""
+    number = count = 0
     async for changes in selected:
+        count += len(changes)
+        if count > records_max:
+            raise Refused("too_large", f"The filter means more than {records_max} records. Nothing was written.")
         yield number, changes
         number += 1

@@ -24,7 +24,7 @@ from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
-from guard.flows.protect import Records, numbered, screened
+from guard.flows.protect import Records, at_most, records_max, screened
 from guard.flows.settle import ended, settle_chunks
 from guard.queue.base import Full, Job, QueueError
 from guard.queue.base import Lease as Turn
@@ -180,7 +180,8 @@ async def _drive(guard: Guard, journal: Journal, op: str, operation: OperationSt
         async with lease.kept():
             await settle_chunks(journal, lease, target)
             screen = Screen.of(target, operation, accept=accepted)
-            await Drive(guard, journal, lease, target, screen)(_source(journal, operation, target))
+            source = _source(journal, operation, target, records_max(guard, target))
+            await Drive(guard, journal, lease, target, screen)(source)
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=True)
@@ -189,7 +190,7 @@ async def _drive(guard: Guard, journal: Journal, op: str, operation: OperationSt
         await finish(guard, journal, shared=True)
 
 
-def _source(journal: Journal, operation: OperationState, target: Target) -> Any:
+def _source(journal: Journal, operation: OperationState, target: Target, most: int) -> Any:
     begun, queued = operation.begun, operation.begun["queued"]
 
     def chunks(work: Work) -> Chunks:
@@ -197,7 +198,7 @@ def _source(journal: Journal, operation: OperationState, target: Target) -> Any:
             return _nothing()  # its one transaction was committed or rolled back as a whole, and that is journaled
         if queued["where"] is None:
             return _unsent(journal, operation)
-        return numbered(work.select(begun["resource"], begun["action"], queued["fields"], queued["where"]))
+        return at_most(most, work.select(begun["resource"], begun["action"], queued["fields"], queued["where"]))
 
     return chunks
 

@@ -159,8 +159,6 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         state = await journal.catch_up()
         if state.phase == "none":
             raise Refused("not_found", f"There is no run {asked.run}.")
-        if state.revoked:
-            raise Refused("revoked_token", "This run's revert URL was revoked.")
         refuse_unknown_operations(state, asked.narrowing)
         if state.running:
             await end_all(guard, journal, "closing")

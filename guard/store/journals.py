@@ -8,7 +8,7 @@ from datetime import datetime
 
 from guard.core.entries import entry_key
 from guard.core.errors import Corrupt, Refused
-from guard.core.ids import index_after, index_key, indexed
+from guard.core.ids import index_after, index_key, indexed, is_run_id
 from guard.core.lifecycle import RunState
 from guard.core.limits import IDLE_JOURNALS_MAX
 from guard.store.base import KeyTaken, Store, StoreError
@@ -46,11 +46,18 @@ class Journals:
 
     async def state(self, run: str) -> RunState:
         """The run as its journal tells. Raises Refused (not_found), Corrupt, Unavailable."""
+        if not is_run_id(run):
+            raise Refused("not_found", f"There is no run {run[:80]}.")
         with self.use(run) as journal:
             state = await journal.catch_up()
         if state.phase == "none":
             raise Refused("not_found", f"There is no run {run}.")
         return state
+
+    async def refuse_unknown(self, run: str) -> None:
+        """Raise Refused where nothing at all is stored of the run, be it whole or damaged."""
+        if not is_run_id(run) or not [key async for key in self._keys(f"runs/{run}/")]:
+            raise Refused("not_found", f"There is no run {run[:80]}.")
 
     async def refuse_gap(self, state: RunState) -> None:
         """Raise Corrupt where the store lists entries beyond the one at which reading ended: one is missing."""

@@ -220,12 +220,11 @@ class HttpWork:
 
     async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
         theirs = [changes[position] for position in write.positions]
-        if not self._may_write():
-            return [Outcome(status=Status.FAILED, failure=_STOPPED)] * len(theirs)
         try:
-            reply = await self._target.client.write(write.call)
+            reply = await self._target.client.write(write.call, self._may_write)
         except NotSent:
-            return [Outcome(status=Status.FAILED, failure=_NOT_SENT)] * len(theirs)
+            failure = _NOT_SENT if self._may_write() else _STOPPED
+            return [Outcome(status=Status.FAILED, failure=failure)] * len(theirs)
         except NoAnswer:
             return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(theirs)
         return self._target.outcomes(theirs, reply)
@@ -292,6 +291,8 @@ class HttpWork:
         if change.action is Action.DELETE:
             return self._verify_delete(outcome)
         moved = set(changed_fields(before, after, self._handler.resources[change.resource]))
+        if outcome.status is Status.UNKNOWN and self._is_foreign(change, moved, after):
+            return replace(outcome, sealed=False, after=None)
         kept = self._kept(change, moved, after)
         if after is None or not kept:
             done = outcome.status is Status.APPLIED or bool(moved & change.asked()) or not change.asked()
@@ -302,6 +303,12 @@ class HttpWork:
         return replace(
             outcome, status=Status.APPLIED, failure=Failure(_PARTLY.code, f"{_PARTLY.message} It kept {names}.")
         )
+
+    def _is_foreign(self, change: Change, moved: set[str], after: Image) -> bool:
+        """Without an answer a value that is neither the old one nor the one asked for may be somebody else's: another
+        run may have written the record before this one was recovered. The revert looks again, field by field."""
+        sets = self._handler.resources[change.resource].sets
+        return any(n in moved and n not in sets and not self._same(change, n, after) for n in change.fields)
 
     def _kept(self, change: Change, moved: set[str], after: Image) -> list[str]:
         """What is not as it was asked for, of what did not change. A set that did change counts as written."""

@@ -22,6 +22,7 @@ from guard.core.limits import JSON_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX
 from guard.flows.protect import Records
 from guard.target.base import Target
 from guard.web.bodies import parts
+from guard.web.numbers import refuse_rounded
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 _TYPES = {JSON: JSON, NDJSON: NDJSON, "application/ndjson": NDJSON, "application/jsonl": NDJSON, CSV: CSV}
@@ -158,6 +159,7 @@ def ndjson_records(body: Body) -> Source:
             raise Refused(
                 "invalid_body", f"Line {line_number} is not JSON ({error.msg}). Nothing was written."
             ) from None
+        refuse_rounded(line, f"A number of line {line_number}")
         yield number, _object(number, record)
 
 

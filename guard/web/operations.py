@@ -35,6 +35,7 @@ from guard.web.intake import (
     ndjson_records,
     receive,
 )
+from guard.web.numbers import refuse_rounded
 from guard.web.problems import Json
 from guard.web.waiting import finished, wait_s
 
@@ -85,6 +86,11 @@ async def operations(request: Request) -> Response:
         await target.resource(model.resource)
         if model.filter is not None and (model.records is not None or body.kind != JSON):
             raise Refused("invalid_request", "Name the records or a filter, not both. Nothing was written.")
+        if model.filter is None and model.fields:
+            detail = (
+                "Fields beside the records would be ignored: each record has fields of its own. Nothing was written."
+            )
+            raise Refused("invalid_request", detail)
         records = None if model.filter is not None else await _records(guard, target, model, body)
         asked = replace(_asked(request, client, model, body, records), run_key=run_key, idempotency_key=idempotency_key)
     finally:
@@ -137,14 +143,16 @@ def _model(given: Mapping[str, Any]) -> OperationModel:
 
 
 def _json(body: Body) -> Mapping[str, Any]:
+    content = body.file.read()
     try:
-        found = orjson.loads(body.file.read())
+        found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Refused(
             "invalid_body", f"The body is not JSON: {error.msg} (line {error.lineno}). Nothing was written."
         ) from None
     if not isinstance(found, dict):
         raise Refused("invalid_request", "The body must be a JSON object. Nothing was written.")
+    refuse_rounded(content, "A number in it")
     return found
 
 

@@ -32,10 +32,12 @@ async def runs(request: Request) -> Response:
     client = _client(request)
     query = request.query_params
     limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
-    since = _time(query.get("since"), "since")
+    since = instant(query.get("since"), "since")
     found: list[dict[str, Any]] = []
     looked_at, last = 0, None
-    async for opened_at, run in guard.journals.newest(_time(query.get("until"), "until"), _cursor(query.get("after"))):
+    async for opened_at, run in guard.journals.newest(
+        instant(query.get("until"), "until"), _cursor(query.get("after"))
+    ):
         if (since and opened_at < since) or looked_at >= _RUNS_LOOKED_AT_MAX or len(found) >= limit:
             break
         looked_at, last = looked_at + 1, index_key(opened_at, run)
@@ -187,7 +189,7 @@ def number(text: str | None, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def _time(text: str | None, name: str) -> datetime | None:
+def instant(text: str | None, name: str) -> datetime | None:
     """An ISO 8601 time from the query, UTC where it names no zone. Raises Refused."""
     if not text:
         return None

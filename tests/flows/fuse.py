@@ -6,6 +6,7 @@ Once it has burnt, nothing more reaches store or vendor, as if the process had b
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 
@@ -88,16 +89,16 @@ class FusedClient(Client):
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes, *, whole: bool = False
+        self, method: str, path: str, *args: Any, **kwargs: Any
     ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
         self.fuse.refuse_if_burnt()
         if method == "GET":
-            async with super().stream(method, path, query, headers, content, whole=whole) as answered:
+            async with super().stream(method, path, *args, **kwargs) as answered:
                 yield answered
             return
         async with (
             self.fuse.step(f"{method} {path}"),
-            super().stream(method, path, query, headers, content, whole=whole) as answered,
+            super().stream(method, path, *args, **kwargs) as answered,
         ):
             yield answered
 

@@ -198,3 +198,35 @@ async def test_a_revert_that_reads_stale_is_made_good_by_the_next_one(story: Sto
 
         assert (status, everything(there)) == ("reverted", before)
         await guard.close()
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+async def test_a_recovery_does_not_take_a_later_runs_value_for_that_of_the_one_it_ends(
+    quick_path: Path, *, done: bool
+) -> None:
+    """The first run was cut off; before anybody recovers it, a second one writes the same records."""
+    async with world(quick_path, records=CONTACTS) as there:
+        before, people = everything(there), People(there)
+
+        async def life(guard: Guard) -> None:
+            async with calling(guard) as http:
+                await pass_update(http, people)
+
+        unburnt = Fuse()
+        await until_it_dies(copy(quick_path / "whole", there, unburnt), unburnt, life)
+        there.sandbox.reset()
+        fuse = Fuse(unburnt.first_write(), after=done)
+        await until_it_dies(copy(quick_path, there, fuse), fuse, life)
+        guard = copy(quick_path, there, clock=Clock())
+        first = await the_run(guard)
+        between = everything(there)
+        async with calling(guard) as http:
+            reply = await http.put(f"/to/crm/contacts/{people.contacts[0]}", json={"firstName": "Second"})
+        await guard.idle()
+
+        await swept(guard)
+
+        assert await taken_back(guard, reply.headers["guard-run"]) == "reverted"
+        assert everything(there) == between
+        assert (await taken_back(guard, first), everything(there)) == ("reverted", before)
+        await guard.close()

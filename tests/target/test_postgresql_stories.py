@@ -195,6 +195,20 @@ async def test_a_filter_in_place_of_ids(hr: Hr, sql: Sql) -> None:
     assert await both(sql) == before
 
 
+async def test_a_filter_that_means_more_than_the_policy_allows_writes_nothing(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+    policy = hr.guard.settings.targets["hr"].policy.model_copy(update={"records_max": 2400})
+    targets = {"hr": hr.guard.settings.targets["hr"].model_copy(update={"policy": policy})}
+    hr.guard.settings = hr.guard.settings.model_copy(update={"targets": targets})
+
+    told = await hr.operate("update", filter={"salary": {"gt": 0}}, fields={"salary": 0}, status=413)
+
+    assert (told["code"], told["written"]) == ("too_large", "nothing")
+    assert await both(sql) == before
+    answer = await hr.operate("update", filter={"salary": {"gt": 10000}}, fields={"salary": 0})
+    assert answer["status"] == "applied"
+
+
 async def test_deleted_parents_come_back_with_their_children_and_ids(hr: Hr, sql: Sql) -> None:
     before = await both(sql)
 

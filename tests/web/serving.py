@@ -20,7 +20,7 @@ from tests.servers import free_port
 from tests.world import KEY
 
 _START_S = 30.0
-_SETTINGS = """
+SETTINGS = """
 [server]
 public_url = "{url}"
 secret_keys = [{{ env = "GUARD_TEST_SECRET" }}]
@@ -80,7 +80,7 @@ def in_front_of(
     url = f"http://127.0.0.1:{port}"
     config = folder / "guard.toml"
     tables = tables or f'[store]\nurl = "file:{folder}/store"'
-    config.write_text(_SETTINGS.format(url=url, tables=tables, sandbox=sandbox_url, location=LOCATION_ID))
+    config.write_text(SETTINGS.format(url=url, tables=tables, sandbox=sandbox_url, location=LOCATION_ID))
     command = [sys.executable, "-m", "guard.cli", "serve", "--config", str(config), "--port", str(port)]
     log = folder / "guard.log"
     root = Path(__file__).parent.parent.parent

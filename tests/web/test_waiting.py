@@ -54,6 +54,8 @@ async def test_a_caller_that_waits_not_long_enough_gets_202_and_the_numbers_so_f
     reply = await request
     assert (reply.status_code, reply.json()["status"], reply.json()["records_failed"]) == (202, "running", 0)
     assert reply.json()["revert_url"]
+    assert (reply.json()["records_in_doubt"], reply.json()["failures"]) == (0, [])  # on their way is no doubt
+    assert reply.json()["reversible"] is None
     small_world.sandbox.release()
     await all_ended(small_world)
 
