@@ -44,6 +44,8 @@ from handlers.base import (
 
 _VERSION = "2021-07-28"
 
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
+
 _BULK_IDS_MAX = 100  # the vendor states no maximum; one too many fails the call and is reported, nothing is lost
 
 _CHANNEL_GROUPS = ("dndSettings.", "inboundDndSettings.")
@@ -533,10 +535,9 @@ def _typed(name: str, value: Any) -> Any:
     if name == "dnd" and value in ("true", "false"):
         return value == "true"
     if name == "monetaryValue" and isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            raise Refused("invalid_record", "monetaryValue must be a number.") from None
+        if not _NUMBER.fullmatch(value.strip()):  # "nan", which some tools write for nothing, would clear it
+            raise Refused("invalid_record", "monetaryValue must be a number.")
+        return float(value)
     return value
 
 

@@ -93,7 +93,9 @@ def summary(guard: Guard, state: RunState, operations: list[OperationState]) -> 
     """Numbers and addresses of a run. Revert runs count what they took back, others what they applied."""
     revert = state.opened.get("kind") == "revert"
     ended = [operation.ended for operation in operations if operation.ended]
-    levels = [str(event.get("reversible", "full")) for event in ended]
+    # While an operation goes on, what is known of it is what was known when it began.
+    latest = [operation.ended or operation.begun for operation in operations]
+    levels = [str(event.get("reversible", "full")) for event in latest]
     problem = next((event["problem"] for event in ended if "problem" in event), None)
     expires_at = guard.revert_expires_at(state)
     return {
@@ -108,11 +110,8 @@ def summary(guard: Guard, state: RunState, operations: list[OperationState]) -> 
         "client": state.opened.get("client"),
         "opened_at": _iso(state.opened_at),
         **_numbers(operations, guard.now()),
-        # Known of every record only when the last one was read.
-        "reversible": max(levels, key=("full", "partial", "none").index, default="full")
-        if len(ended) == len(operations)
-        else None,
-        "reversible_reasons": sorted({reason for event in ended for reason in event.get("reasons", [])}),
+        "reversible": max(levels, key=("full", "partial", "none").index, default="full"),
+        "reversible_reasons": sorted({reason for event in latest for reason in event.get("reasons", [])}),
         "revert_url": guard.revert_url(state),
         "revert_expires_at": _iso(expires_at),
         "run_url": guard.run_url(state.run),

@@ -67,7 +67,7 @@ def identify(guard: Guard, asked: Asked) -> tuple[str, str]:
     return run, derived_operation_id(run, *what)
 
 
-def opening(guard: Guard, journal: Journal, asked: Asked, op: str) -> list[Event]:
+def opening(guard: Guard, journal: Journal, asked: Asked, op: str, screen: "Screen") -> list[Event]:
     """The events that begin an operation, and its run where it is the first."""
     opened = event("opened", kind="run", client=asked.client, scenario=asked.scenario or None, note=asked.note or None)
     begun = event(
@@ -81,12 +81,19 @@ def opening(guard: Guard, journal: Journal, asked: Asked, op: str) -> list[Event
         request=asked.digest,
         lease_s=guard.lease_s,
         callback=asked.callback or None,
+        reversible=screen.level.value,
+        reasons=sorted(screen.reasons) or None,
     )
     return [begun] if journal.state.operations or journal.state.phase != "none" else [opened, begun]
 
 
 async def begin(
-    guard: Guard, journal: Journal, asked: Asked, op: str, announce: Callable[[str, list[Event]], Awaitable[None]]
+    guard: Guard,
+    journal: Journal,
+    asked: Asked,
+    op: str,
+    screen: "Screen",
+    announce: Callable[[str, list[Event]], Awaitable[None]],
 ) -> tuple[str, bool]:
     """Append the opening through `announce`. Gives the operation's id, and False where this is a repeat of it.
 
@@ -106,7 +113,7 @@ async def begin(
             )
         guard.driven[(journal.run, op)] += 1  # from before anybody else can see the operation
         try:
-            await announce(op, opening(guard, journal, asked, op))
+            await announce(op, opening(guard, journal, asked, op, screen))
         except BaseException as error:
             guard.driven[(journal.run, op)] -= 1
             if not isinstance(error, Illegal):
@@ -183,6 +190,7 @@ class Screen:
         reversal = self._target.reversal(change, before)
         if reversal.level is not Reversibility.FULL and not self._accept:
             raise Refused("irreversible", f"{reversal.reason} {_ACCEPT}", reversible=reversal.level.value)
+        self.note(reversal)
 
 
 _ACCEPT = "Nothing was written. Send accept_irreversible to do it all the same."

@@ -116,7 +116,7 @@ class _Passing:
                 self._guard.journals.mark_open(journal.run),
             )
 
-        self.op, first = await begin(self._guard, journal, self._asked, self.op, announce)
+        self.op, first = await begin(self._guard, journal, self._asked, self.op, self._screen, announce)
         return first
 
     async def _repeat(self, journal: Journal) -> None:

@@ -86,9 +86,9 @@ async def _protect(
     async def announce(_: str, events: list[Event]) -> None:
         await all_to_the_end(journal.append(*events), guard.journals.mark_open(journal.run))
 
-    op, first = await begin(guard, journal, asked, op, announce)
+    op, first = await begin(guard, journal, asked, op, screen, announce)
     while not first and cut_off(await ended(guard, journal, op)):
-        op, first = await begin(guard, journal, asked, op, announce)
+        op, first = await begin(guard, journal, asked, op, screen, announce)
     begun.set_result(op)
     if not first:
         return

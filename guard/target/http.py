@@ -11,7 +11,20 @@ from msgspec.structs import replace
 
 from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
-from guard.core.model import Action, Change, Failure, Image, Key, Known, Outcome, Resource, Reversal, Status, Touched
+from guard.core.model import (
+    Action,
+    Change,
+    Failure,
+    Fields,
+    Image,
+    Key,
+    Known,
+    Outcome,
+    Resource,
+    Reversal,
+    Status,
+    Touched,
+)
 from guard.core.past import changed_fields, members
 from guard.target.base import MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
@@ -290,10 +303,13 @@ class HttpWork:
         change, before, after = touched.change, touched.before, outcome.after
         if change.action is Action.DELETE:
             return self._verify_delete(outcome)
-        moved = set(changed_fields(before, after, self._handler.resources[change.resource]))
+        resource = self._handler.resources[change.resource]
+        moved = set(changed_fields(before, after, resource))
         if outcome.status is Status.UNKNOWN and self._is_foreign(change, moved, after):
             return replace(outcome, sealed=False, after=None)
-        kept = self._kept(change, moved, after)
+        kept = [
+            n for n in change.fields if n not in moved and n not in resource.sets and not self._same(change, n, after)
+        ] + _short_sets(change, after or {}, resource)
         if after is None or not kept:
             done = outcome.status is Status.APPLIED or bool(moved & change.asked()) or not change.asked()
             return replace(outcome, status=Status.APPLIED) if done else _undone(outcome)
@@ -309,16 +325,6 @@ class HttpWork:
         run may have written the record before this one was recovered. The revert looks again, field by field."""
         sets = self._handler.resources[change.resource].sets
         return any(n in moved and n not in sets and not self._same(change, n, after) for n in change.fields)
-
-    def _kept(self, change: Change, moved: set[str], after: Image) -> list[str]:
-        """What is not as it was asked for, of what did not change. A set that did change counts as written."""
-        sets, image = self._handler.resources[change.resource].sets, after or {}
-        kept = [n for n in change.fields if n not in moved and n not in sets and not self._same(change, n, after)]
-        kept += [
-            n for n, asked in change.fields.items() if n in sets - moved and members(asked) != members(image.get(n))
-        ]
-        kept += [n for n, add in change.add.items() if n not in moved and not members(add) <= members(image.get(n))]
-        return kept + [n for n, rem in change.remove.items() if n not in moved and members(rem) & members(image.get(n))]
 
     def _verify_delete(self, outcome: Outcome) -> Outcome:
         if outcome.after is None:
@@ -353,6 +359,13 @@ def merged(answers: Sequence[Outcome]) -> Outcome:
         return answers[-1]
     failure = next(answer.failure for answer in answers if answer.failure)
     return Outcome(status=Status.UNKNOWN, id=answers[-1].id, failure=failure)
+
+
+def _short_sets(change: Change, after: Fields, resource: Resource) -> list[str]:
+    """Sets that do not hold what they should: a 201 that added no tag is no proof either."""
+    short = {n for n in change.fields if n in resource.sets and members(change.fields[n]) != members(after.get(n))}
+    short |= {n for n, add in change.add.items() if not members(add) <= members(after.get(n))}
+    return sorted(short | {n for n, remove in change.remove.items() if members(remove) & members(after.get(n))})
 
 
 def _gave_up(answers: Sequence[Outcome]) -> bool:

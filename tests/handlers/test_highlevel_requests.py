@@ -250,8 +250,9 @@ def test_texts_of_a_csv_become_the_types_that_the_vendor_takes(handler: HighLeve
 
     assert dict(contact.fields) == {"dnd": True, "tags": ["a", "b"]}
     assert dict(deal.fields) == {"monetaryValue": 12.5}
-    with pytest.raises(Refused):
-        handler.change("opportunities", "update", {"id": ID, "fields": {"monetaryValue": "much"}})
+    for odd in ("much", "nan", "inf", "1_000", "1,5", ""):
+        with pytest.raises(Refused):
+            handler.change("opportunities", "update", {"id": ID, "fields": {"monetaryValue": odd}})
 
 
 def test_options_are_checked_when_guard_starts() -> None:

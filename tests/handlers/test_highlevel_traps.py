@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from scenarios.sandboxes.highlevel_seed import FEE, JOB_TITLE, LOCATION_ID, NOTICE, SALARY
 from tests.handlers.crm import answer_of, calls, configure, deals, refusals, through, without
 from tests.world import World
@@ -300,6 +302,31 @@ async def test_trap_7_a_custom_field_that_was_dropped_in_silence_is_told_and_the
     assert [failure["code"] for failure in answer["failures"]] == ["partly_applied"]
     assert JOB_TITLE in answer["failures"][0]["message"]
     assert (report["status"], world.seen()) == ("reverted", before)
+
+
+@pytest.mark.parametrize(
+    ("action", "record", "what"),
+    [
+        ("tags.add", {"tags": ["vip"]}, "not_applied"),
+        ("update", {"fields": {"tags": ["vip"]}}, "not_applied"),
+        ("update", {"fields": {"tags": ["vip"], "city": "Rome"}}, "partly_applied"),
+    ],
+    ids=["added", "replaced", "replaced besides another field"],
+)
+async def test_trap_7_tags_that_were_dropped_in_silence_are_told(
+    small_world: World, action: str, record: dict[str, Any], what: str
+) -> None:
+    world, before, (id_, other, *_) = small_world, small_world.seen(), people(small_world)
+    if action == "update":
+        await world.fault(kind="not_applied_field", field="tags", match={"method": "PUT"})
+    else:
+        await world.fault(kind="ok_not_done", match={"path_regex": "bulk/tags"})
+    answer = await world.operate(action, [{"id": id_, **record}], status=200 if what == "partly_applied" else 422)
+
+    assert [(failure["id"], failure["code"]) for failure in answer["failures"]] == [(id_, what)]
+    assert (await world.revert(answer))["status"] == "reverted"
+    assert world.seen() == before
+    assert (await world.operate("tags.add", [{"id": other, "tags": ["vip"]}]))["failures"] == []
 
 
 # 8. A create is answered 422, and the contact is there.
