@@ -33,7 +33,7 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Change(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """One record's share of an operation: what is asked to happen to it."""
 
     resource: str
@@ -50,14 +50,14 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return frozenset(self.fields) | frozenset(self.add) | frozenset(self.remove)
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, gc=False, frozen=True):
     """Why a record was not written, in a stable code and a sentence for people."""
 
     code: str
     message: str
 
 
-class Touched(Struct, frozen=True, omit_defaults=True):
+class Touched(Struct, gc=False, frozen=True, omit_defaults=True):
     """A change with the record's pre-image: ready to be snapshot.
 
     `problem` says why this record must not be sent (no such record, the same record twice, …).
@@ -79,7 +79,7 @@ class Status(StrEnum):
     UNKNOWN = "unknown"  # in doubt: sent, and the outcome is not known
 
 
-class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one change. `after` counts only where `sealed`: the post-image is known."""
 
     status: Status

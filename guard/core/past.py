@@ -12,7 +12,7 @@ Same = Callable[[str, Any, Any], bool]
 """(field, asked, found): is what was found what was asked for, on the vendor's terms?"""
 
 
-class Past(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Past(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """What a run did to one record, all its changes merged: first before, last after."""
 
     resource: str
@@ -34,14 +34,15 @@ def changed_fields(before: Image, after: Image, resource: Resource) -> list[str]
     old, new = before or {}, after or {}
     return sorted(
         name
-        for name in old.keys() | new.keys()
-        if name not in resource.volatile and not equal(resource, name, old.get(name), new.get(name))
+        for name in {**old, **new}
+        # Most are equal in every respect, and found so at once.
+        if ((one := old.get(name)) != (other := new.get(name)) or type(one) is not type(other))
+        and name not in resource.volatile
+        and not equal(resource, name, one, other)
     )
 
 
 def equal(resource: Resource, name: str, one: Any, other: Any) -> bool:
-    if type(one) is type(other) and one == other:  # most are
-        return True
     if name in resource.sets:
         return members(one) == members(other)
     # True == 1 == 1.0 in Python; a vendor that changed a number into a flag did change it.

@@ -19,7 +19,7 @@ _ROLLED_BACK = Failure("rolled_back", "The operation was undone as a whole; noth
 _NOT_TOLD = Failure("no_answer", "The outcome was not known when this was told. A revert finds out by reading.")
 
 
-class Recorded(Struct, frozen=True):
+class Recorded(Struct, gc=False, frozen=True):
     """One record of a run: what was to happen to it, what it held, what came of it."""
 
     op: str

@@ -51,7 +51,7 @@ class Narrowing:
         )
 
 
-class Row(Struct, frozen=True, omit_defaults=True):
+class Row(Struct, gc=False, frozen=True, omit_defaults=True):
     """One record's part of the plan."""
 
     target: str

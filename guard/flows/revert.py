@@ -64,13 +64,13 @@ class Tally:
         """Count a record as it would come out if all that can be written is."""
         self.counts[_VERDICT_NAMES.get(judgement.verdict, "restored")] += 1
 
-    def sent(self, judgement: Judgement, outcome: Outcome) -> None:
+    def sent(self, judgement: Judgement, status: Status, failure: Failure | None) -> None:
         """Count a record that was to be restored by what came of it."""
         if judgement.verdict is not Verdict.RESTORE:
             return
-        if outcome.status is Status.UNKNOWN:
+        if status is Status.UNKNOWN:
             self.counts["in_doubt"] += 1
-        elif outcome.status is Status.FAILED or outcome.failure:
+        elif status is Status.FAILED or failure:
             self.counts["failed"] += 1
         else:
             self.counts["restored"] += 1
@@ -436,7 +436,7 @@ class TakeBack:
                 self._plan.renumber(self._target.name, change, outcome.id)
                 self._level = Reversibility.PARTIAL
             failure = outcome.failure or await self._not_restored(change, outcome)
-            self._tally.sent(judgement, structs.replace(outcome, failure=failure))
+            self._tally.sent(judgement, outcome.status, failure)
 
     async def _not_restored(self, change: Change, outcome: Outcome) -> Failure | None:
         if outcome.status is not Status.APPLIED or not outcome.sealed or change.action is not Action.UPDATE:
