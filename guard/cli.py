@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -57,6 +58,8 @@ def serve(
 
 
 def _serve(settings: Settings, host: str, port: int) -> None:
+    # uvicorn ends what is under way and then raises the signal again; to have ended in order is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     guard = asyncio.run(_proven(settings))
     _Server(
         uvicorn.Config(
