@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -80,6 +81,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _serve(settings: Settings, sock: socket.socket) -> None:
+    # uvicorn ends what is under way and then raises the signal again; to have ended in order is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     guard = asyncio.run(_proven(settings))
     _Server(
         guard,
