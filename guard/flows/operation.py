@@ -158,6 +158,8 @@ class Screen:
     def of(cls, target: Target, operation: OperationState, *, accept: bool = True) -> "Screen":
         """As it was when the operation's last chunk was announced."""
         screen = cls(target, accept=accept)
+        screen.level = Reversibility(operation.begun.get("reversible", "full"))
+        screen.reasons |= set(operation.begun.get("reasons", ()))
         for chunk in operation.chunks.values():
             screen.level = max(screen.level, Reversibility(chunk.reversible), key=_LEVELS.index)
             screen.reasons |= set(chunk.reasons)

@@ -44,7 +44,7 @@ async def accept(guard: Guard, asked: Asked, records: Records | None, run: str, 
     Closes the records. Raises Refused, Conflict, Unavailable: nothing was accepted.
     """
     try:
-        target, _ = screened(guard, asked, records)
+        target, screen = screened(guard, asked, records)
         with guard.journals.use(run) as journal:
 
             async def announce(_: str, events: list[Event]) -> None:
@@ -54,7 +54,7 @@ async def accept(guard: Guard, asked: Asked, records: Records | None, run: str, 
 
             if asked.keyed:
                 await journal.catch_up()
-            op, first = await begin(guard, journal, asked, op, announce)
+            op, first = await begin(guard, journal, asked, op, screen, announce)
             if first:
                 guard.driven[(run, op)] -= 1  # nobody drives it yet
                 with suppress(Unavailable):  # so that it is listed while it waits; `finish` tries again
