@@ -3,38 +3,49 @@
 import asyncio
 import gc
 import os
+import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import structlog
 import typer
 import uvicorn
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from guard import log
 from guard.assembly import assemble, assemble_proven
-from guard.core.errors import GuardError
+from guard.core.errors import GuardError, Refused
 from guard.flows.guard import Guard
 from guard.flows.history import answer, summary
 from guard.flows.plan import Narrowing
-from guard.flows.recover import recover as recover_runs
+from guard.flows.recover import Recovery
 from guard.flows.revert import RevertAsked, preview, start_revert
 from guard.flows.verify import verify_all, verify_run
+from guard.quickstart import SETTINGS as QUICKSTART
 from guard.quickstart import quickstart
 from guard.settings import Settings, SettingsError, load
 from guard.store.base import StoreError
 from guard.store.probe import StoreNotFit, prove_create_once
 from guard.web.app import create_app
 from guard.web.revert import report
+from guard.web.runs import instant
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Guard: an undo button for automations.")
 sandbox = typer.Typer(no_args_is_help=True, help="Stand-ins for vendors, to try Guard on.")
 app.add_typer(sandbox, name="sandbox")
 
-out = Console(soft_wrap=True)
+# What is piped is read by programs: no name in it may be cut off at the edge of a terminal that is not there.
+out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 200)
+
+SETTINGS = Path("guard.toml")
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="GUARD_CONFIG", help="The settings, a TOML file.")]
 
@@ -43,35 +54,48 @@ Config = Annotated[Path | None, typer.Option("--config", envvar="GUARD_CONFIG", 
 def serve(
     config: Config = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
 ) -> None:
     """Run the server. Without settings: on the local store, with a sandbox as target, and a key to try it with."""
     log.configure(json=not sys.stderr.isatty())
-    path = config or (Path("guard.toml") if Path("guard.toml").exists() else None)
-    with _explained():
+    path = config or (SETTINGS if SETTINGS.exists() else None)
+    with _explained(), _listening(host, port) as sock:
         if path:
-            _serve(load(path), host, port)
+            _serve(load(path), sock)
         else:
-            with quickstart(host, port) as (settings, words):
-                out.print(words, markup=False)
-                _serve(settings, host, port)
+            with quickstart(host, sock.getsockname()[1]) as (settings, words):
+                out.print(words)
+                _serve(settings, sock)
 
 
-def _serve(settings: Settings, host: str, port: int) -> None:
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket of our own: an address that cannot be had is told in words, and the port is known beforehand."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        sock = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
+    with sock:
+        yield sock
+
+
+def _serve(settings: Settings, sock: socket.socket) -> None:
+    # uvicorn ends what is under way and then raises the signal again; to have ended in order is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     guard = asyncio.run(_proven(settings))
     _Server(
+        guard,
         uvicorn.Config(
             create_app(guard),
-            host=host,
-            port=port,
             # Addresses hold revert tokens, tracebacks may hold record contents: Guard logs for itself.
             access_log=False,
             log_config=None,
             log_level="critical",
             server_header=False,
             timeout_graceful_shutdown=30,
-        )
-    ).run()
+        ),
+    ).run([sock])
 
 
 async def _proven(settings: Settings) -> Guard:
@@ -81,7 +105,15 @@ async def _proven(settings: Settings) -> Guard:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens as soon as it does."""
+    """Says where it listens as soon as it does; told to end, it has Guard begin nothing more at once."""
+
+    def __init__(self, guard: Guard, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._guard = guard
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._guard.draining.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
@@ -108,15 +140,17 @@ def demo(
 
 @sandbox.command("highlevel")
 def sandbox_highlevel(
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8090,
-    records: Annotated[int, typer.Option(help="Contacts to begin with.")] = 100,
-    latency_ms: Annotated[float, typer.Option(help="Time each answer takes at least.")] = 0.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8090,
+    records: Annotated[int, typer.Option(min=0, help="Contacts to begin with.")] = 100,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Time each answer takes at least.")] = 0.0,
     rate_limit: Annotated[str, typer.Option(help="Requests per 10 s, or 'off'.")] = "100",
     seed: Annotated[int, typer.Option(help="Another number makes other people.")] = 1,
 ) -> None:
     """Run HighLevel's sandbox alone."""
     from scenarios.sandboxes import highlevel  # noqa: PLC0415 - see demo
 
+    if rate_limit != "off" and not (rate_limit.isdecimal() and int(rate_limit)):
+        raise typer.BadParameter("--rate-limit is a number of requests, or off.")
     limits = highlevel.rate_limits(rate_limit)
     highlevel.run(port, records, latency_ms / 1000, limits, seed)
 
@@ -130,9 +164,12 @@ def runs(
     """List runs, newest first."""
 
     async def work(guard: Guard) -> None:
-        table = Table("run", "opened", "status", "target", "action", "records", "in doubt", "scenario")
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("run", "opened", "status", "target", "action", "records", "in doubt", "scenario"):
+            table.add_column(name, no_wrap=name in ("run", "status"), overflow="fold")
+        oldest = instant(since, "--since")
         async for opened_at, run in guard.journals.newest():
-            if since and opened_at.isoformat() < since:
+            if oldest and opened_at < oldest:
                 break
             state = await guard.journals.state(run)
             operations = list(state.operations.values())
@@ -141,7 +178,7 @@ def runs(
             told = summary(guard, state, operations)
             cells = [run, told["opened_at"], told["status"], told["target"], told["action"]]
             cells += [told["records_total"], told["records_in_doubt"], told["scenario"] or ""]
-            table.add_row(*map(str, cells))
+            table.add_row(*(Text(str(cell or "")) for cell in cells[:5]), *(Text(str(cell)) for cell in cells[5:]))
         out.print(table)
 
     _run(config, work)
@@ -164,18 +201,20 @@ def revert(
     config: Config = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go back.")] = False,
-    ids: Annotated[str | None, typer.Option(help="Only these records: id,id,…")] = None,
-    fields: Annotated[str | None, typer.Option(help="Only these fields: name,name,…")] = None,
+    ids: Annotated[list[str] | None, typer.Option(help="Only these records: id,id,… May be repeated.")] = None,
+    fields: Annotated[list[str] | None, typer.Option(help="Only these fields: name,name,…")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also fields that were changed since.")] = False,
 ) -> None:
     """Take a run back."""
 
     async def work(guard: Guard) -> None:
         named = guard.run_of(run.rpartition("/revert/")[2]) if "/revert/" in run else run
+        if named != run and (await guard.journals.state(named)).revoked:
+            raise Refused("revoked_token", "This revert URL was revoked. Name the run itself to take it back.")
         asked = RevertAsked(
             run=named,
             client="command line",
-            narrowing=Narrowing(ids=_names(ids), fields=_names(fields)),
+            narrowing=Narrowing(ids=_names(ids, "--ids"), fields=_names(fields, "--fields")),
             on_conflict="force" if force else "skip",
         )
         if dry_run:
@@ -187,8 +226,15 @@ def revert(
     _run(config, work)
 
 
-def _names(text: str | None) -> frozenset[str] | None:
-    return frozenset(text.split(",")) if text else None
+def _names(texts: list[str] | None, option: str) -> frozenset[str] | None:
+    """None: not narrowed. Raises Refused where nothing is named: a script's variable may be empty."""
+    if not texts:
+        return None
+    # An id of several columns is a JSON list, commas and all.
+    names = frozenset(n for text in texts for n in ([text] if text.startswith("[") else text.split(",")) if n)
+    if not names:
+        raise Refused("invalid_request", f"{option} names nothing. Leave it out to take everything back.")
+    return names
 
 
 @app.command()
@@ -210,9 +256,11 @@ def verify(run: Annotated[str | None, typer.Argument(help="One run; else all.")]
 
     async def work(guard: Guard) -> None:
         damaged, remarks = 0, 0
+        if run:
+            await guard.journals.refuse_unknown(run)
         async for finding in verify_run(guard.journals, run) if run else verify_all(guard.journals):
             damaged, remarks = damaged + finding.damage, remarks + (not finding.damage)
-            out.print(f"{'DAMAGED' if finding.damage else 'note':8}{finding.run}: {finding.detail}", markup=False)
+            out.print(f"{'DAMAGED' if finding.damage else 'note':8}{finding.run}: {finding.detail}")
         out.print(f"{damaged} damages, {remarks} notes.")
         if damaged:
             raise typer.Exit(1)
@@ -224,13 +272,17 @@ def verify(run: Annotated[str | None, typer.Argument(help="One run; else all.")]
 def recover(
     config: Config = None,
     *,
-    at_once: Annotated[bool, typer.Option("--now", help="Also runs that showed life in the last minute.")] = False,
+    at_once: Annotated[bool, typer.Option("--now", help="Also runs whose lease is not over yet.")] = False,
 ) -> None:
     """End runs that were cut off: what was sent is settled by reading the target, never sent again."""
 
     async def work(guard: Guard) -> None:
-        async for recovered in recover_runs(guard, at_once=at_once):
-            out.print(f"{recovered.run}: {recovered.detail}", markup=False)
+        found = False
+        async for recovered in Recovery(guard).sweep(at_once=at_once):
+            found = True
+            out.print(f"{recovered.run}: {recovered.detail}")
+        if not found:
+            out.print("No run is unfinished.")
 
     _run(config, work)
 
@@ -253,9 +305,9 @@ async def _tell(what: str, checking: Awaitable[None]) -> int:
     try:
         await checking
     except (GuardError, StoreError, StoreNotFit) as error:
-        out.print(f"{what}: does not work. {error}", markup=False)
+        out.print(f"{what}: does not work. {error}")
         return 1
-    out.print(f"{what}: works", markup=False)
+    out.print(f"{what}: works")
     return 0
 
 
@@ -264,7 +316,7 @@ def _run(config: Path | None, work: Callable[[Guard], Awaitable[None]]) -> None:
     log.configure(json=False)
 
     async def whole() -> None:
-        guard = assemble(load(config or Path("guard.toml")))
+        guard = assemble(load(config or _settings_found()))
         try:
             await work(guard)
         finally:
@@ -272,6 +324,14 @@ def _run(config: Path | None, work: Callable[[Guard], Awaitable[None]]) -> None:
 
     with _explained():
         asyncio.run(whole())
+
+
+def _settings_found() -> Path:
+    """guard.toml; where there is none, what `guard serve` without settings runs with. Raises SettingsError."""
+    found = next((path for path in (SETTINGS, QUICKSTART) if path.exists()), None)
+    if found is None:
+        raise SettingsError(f"there is no {SETTINGS} here; name the settings with --config or GUARD_CONFIG")
+    return found
 
 
 class _explained:  # noqa: N801 - reads as a phrase: with _explained()

@@ -1,15 +1,17 @@
 """`guard serve` without settings: a sandbox as target, the local store, a key. Nothing to prepare."""
 
-import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from guard.settings import Settings, parse
+from guard.settings import Settings, load
 
 FOLDER = Path("guard-data")
+SETTINGS = FOLDER / "guard.toml"
+"""Written anew at each start, so that the other commands find store and sandbox."""
+
+_KEY, _SECRET, _TOKEN = FOLDER / "client-key", FOLDER / "secret-key", FOLDER / "sandbox-token"
 
 
 @contextmanager
@@ -19,41 +21,40 @@ def quickstart(host: str, port: int) -> Iterator[tuple[Settings, str]]:
     from scenarios.sandboxes.highlevel import create_app  # noqa: PLC0415
     from scenarios.sandboxes.highlevel_seed import LOCATION_ID  # noqa: PLC0415
 
-    key, secret = _kept_secrets()
-    os.environ |= {"GUARD_QUICKSTART_KEY": key, "GUARD_QUICKSTART_SECRET": secret, "GUARD_QUICKSTART_TOKEN": _TOKEN}
-    with running(create_app(records=100, token=_TOKEN)) as sandbox_url:
-        public_url = f"http://{host}:{port}"
-        settings = parse(
-            {
-                "server": {"public_url": public_url, "secret_keys": [{"env": "GUARD_QUICKSTART_SECRET"}]},
-                "store": {"url": f"file:{FOLDER}"},
-                "clients": [{"name": "try", "key": {"env": "GUARD_QUICKSTART_KEY"}, "targets": ["crm"]}],
-                "targets": {
-                    "crm": {
-                        "handler": "highlevel",
-                        "credential": {"env": "GUARD_QUICKSTART_TOKEN"},
-                        "base_url": sandbox_url,
-                        "options": {"location_id": LOCATION_ID},
-                    }
-                },
-            },
-            "quick start",
-        )
-        yield settings, _words(public_url, sandbox_url, key)
+    key, _, token = (_kept(path) for path in (_KEY, _SECRET, _TOKEN))
+    with running(create_app(records=100, token=token)) as sandbox_url:
+        public_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        text = _TEXT.format(public_url=public_url, sandbox_url=sandbox_url, location=LOCATION_ID)
+        SETTINGS.write_text(text)
+        yield load(SETTINGS), _words(public_url, sandbox_url, key)
 
 
-_TOKEN = "sandbox-token"  # noqa: S105 - the sandbox's, which guards nothing
+_TEXT = f"""\
+# Written by `guard serve` without settings. Write your own guard.toml beside this folder to change something.
+[server]
+public_url = "{{public_url}}"
+secret_keys = [{{{{ file = "{_SECRET.as_posix()}" }}}}]
+[store]
+url = "file:{FOLDER}"
+[[clients]]
+name = "try"
+key = {{{{ file = "{_KEY.as_posix()}" }}}}
+targets = ["crm"]
+[targets.crm]
+handler = "highlevel"
+credential = {{{{ file = "{_TOKEN.as_posix()}" }}}}
+base_url = "{{sandbox_url}}"
+options = {{{{ location_id = "{{location}}" }}}}
+"""
 
 
-def _kept_secrets() -> tuple[str, str]:
-    """Kept beside the data, so that revert URLs still work after a restart."""
-    path = FOLDER / "quickstart.json"
-    if not path.exists():
-        FOLDER.mkdir(mode=0o700, exist_ok=True)
+def _kept(path: Path) -> str:
+    """A secret that is kept beside the data, so that revert URLs still work after a restart."""
+    if not (path.exists() and path.read_text()):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_text(json.dumps([secrets.token_urlsafe(24), secrets.token_urlsafe(32)]))
-    key, secret = json.loads(path.read_text())
-    return key, secret
+        path.write_text(secrets.token_urlsafe(32))
+    return path.read_text()
 
 
 def _words(public_url: str, sandbox_url: str, key: str) -> str:
@@ -67,5 +68,5 @@ Try it:
   curl -H 'Guard-Key: {key}' '{public_url}/to/crm/contacts/?locationId=sandboxLocation00001&limit=3'
   curl -X PUT -H 'Guard-Key: {key}' -H 'Content-Type: application/json' -i \\
        -d '{{"firstName": "Oops"}}' {public_url}/to/crm/contacts/AN_ID_FROM_ABOVE
-and open the address in the answer's Guard-Revert-Url header.
+and open the address in the answer's Guard-Revert-Url header. In this folder, `guard runs` lists what was done.
 """

@@ -5,11 +5,15 @@ docs/settings.md describes every setting; a test keeps the two together.
 
 import os
 import tomllib
+from base64 import b64decode
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+URL = r"^https?://[^\s/?#]+[^\s?#]*$"
+SECRET_CHARS_MIN = 16
+"""Shorter ones could be found by trying."""
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 
@@ -43,18 +47,33 @@ class _Table(BaseModel):
 
 
 class Server(_Table):
-    public_url: str = Field(default="http://127.0.0.1:8080", description="What revert URLs begin with.")
+    public_url: str = Field(default="http://127.0.0.1:8080", pattern=URL, description="What revert URLs begin with.")
     secret_keys: list[Secret] = Field(
         min_length=1, description="Keys that sign revert URLs: the first signs, all are accepted."
     )
     revert_days: int = Field(default=30, ge=1, le=3650, description="Days for which a revert URL works.")
+    lease_s: int = Field(
+        default=60, ge=1, le=3600, description="Seconds after which a copy of Guard that shows no life is taken over."
+    )
     body_max_mib: int = Field(default=256, ge=1, le=4096, description="Largest body of a bulk operation, in MiB.")
+
+    @model_validator(mode="after")
+    def _cannot_be_guessed(self) -> "Server":
+        if any(len(key.get_secret_value()) < SECRET_CHARS_MIN for key in self.secret_keys):
+            raise ValueError(f"one of secret_keys is shorter than {SECRET_CHARS_MIN} characters")
+        return self
 
 
 class StoreSettings(_Table):
     url: str = Field(default="file:guard-data", description="file:folder or s3://bucket/prefix.")
     endpoint_url: str | None = Field(default=None, description="Address of an S3 that is not AWS.")
     region: str | None = Field(default=None, description="Region of the bucket.")
+
+
+class QueueSettings(_Table):
+    url: str = Field(default="memory:", description="memory: or the URL of an SQS FIFO queue.")
+    endpoint_url: str | None = Field(default=None, description="Where to send requests, if not to the URL's host.")
+    region: str | None = Field(default=None, description="Region of the queue.")
 
 
 class ClientSettings(_Table):
@@ -64,8 +83,27 @@ class ClientSettings(_Table):
 
     @model_validator(mode="after")
     def _long_enough(self) -> "ClientSettings":
-        if len(self.key.get_secret_value()) < 16:
-            raise ValueError(f"the key of client {self.name} is shorter than 16 characters")
+        if len(self.key.get_secret_value()) < SECRET_CHARS_MIN:
+            raise ValueError(f"the key of client {self.name} is shorter than {SECRET_CHARS_MIN} characters")
+        return self
+
+
+class CallbackSettings(_Table):
+    secret: Secret | None = Field(default=None, description="Signs callbacks (Standard Webhooks): whsec_ and base64.")
+    allow: list[str] = Field(
+        default_factory=list, description="Hosts and networks that may be called besides public addresses by https."
+    )
+
+    @property
+    def signing_secret(self) -> str | None:
+        return self.secret.get_secret_value() if self.secret else None
+
+    @model_validator(mode="after")
+    def _is_base64(self) -> "CallbackSettings":
+        try:
+            b64decode((self.signing_secret or "").removeprefix("whsec_"), validate=True)
+        except ValueError:
+            raise ValueError("callbacks.secret must be base64, with or without whsec_ in front") from None
         return self
 
 
@@ -85,7 +123,9 @@ class Policy(_Table):
 class TargetSettings(_Table):
     handler: str = Field(description="The kind of system: highlevel, postgresql.")
     credential: Secret = Field(description="Guard's own access: a token; a database's URL.")
-    base_url: str | None = Field(default=None, description="Another address than the vendor's: a sandbox, a proxy.")
+    base_url: str | None = Field(
+        default=None, pattern=URL, description="Another address than the vendor's: a sandbox, a proxy."
+    )
     options: dict[str, str] = Field(default_factory=dict, description="What the handler asks for: location_id, …")
     limits: LimitSettings | None = Field(default=None, description="Another pace than the vendor's documented one.")
     timeout_s: float = Field(default=30.0, gt=0, le=600, description="Longest wait for one answer of the target.")
@@ -95,6 +135,8 @@ class TargetSettings(_Table):
 class Settings(_Table):
     server: Server
     store: StoreSettings = Field(default_factory=StoreSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
 
@@ -106,6 +148,8 @@ class Settings(_Table):
         names = [client.name for client in self.clients]
         if len(set(names)) != len(names):
             raise ValueError("two clients have the same name")
+        if len({client.key.get_secret_value() for client in self.clients}) != len(names):
+            raise ValueError("two clients have the same key, so it does not tell who calls")
         return self
 
     @property
@@ -119,6 +163,8 @@ def load(path: Path) -> Settings:
         return parse(tomllib.loads(path.read_text()), str(path))
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: this is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: this is not TOML: {error}") from error
 

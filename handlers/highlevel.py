@@ -44,6 +44,8 @@ from handlers.base import (
 
 _VERSION = "2021-07-28"
 
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
+
 _BULK_IDS_MAX = 100  # the vendor states no maximum; one too many fails the call and is reported, nothing is lost
 
 _CHANNEL_GROUPS = ("dndSettings.", "inboundDndSettings.")
@@ -275,12 +277,13 @@ class HighLevel(Handler):
 
     def found(self, change: Change, reply: Reply) -> str | None:
         if change.resource == "contacts":
-            contact = reply.part("contact")
-            return str(contact["id"]) if isinstance(contact, dict) and contact.get("id") else None
-        opportunities = reply.part("opportunities") or []
+            return _found_id(reply.part("contact"))
+        opportunities = reply.part("opportunities")
+        if not isinstance(opportunities, list):
+            raise _not_understood()
         if len(opportunities) > 1:
             raise Refused("invalid_record", "Several opportunities of this contact are in this pipeline: name its id.")
-        return str(opportunities[0]["id"]) if opportunities else None
+        return _found_id(opportunities[0]) if opportunities else None
 
     # Writing
 
@@ -454,6 +457,19 @@ def _member(resource: str) -> str:
     return "contact" if resource == "contacts" else "opportunity"
 
 
+def _found_id(record: Any) -> str | None:
+    """The id of a record in the answer to a search; None where there is no record. Raises Refused."""
+    if record is None:
+        return None
+    if not isinstance(record, dict) or not record.get("id"):
+        raise _not_understood()
+    return _id(record["id"])
+
+
+def _not_understood() -> Refused:
+    return Refused("invalid_record", "HighLevel's search for this record gave an answer that cannot be understood.")
+
+
 def _told_of_each(reply: Reply) -> dict[str, Outcome]:
     """What a bulk answer tells, by contact. The spec has its `responses` as texts, its example as objects."""
     told: dict[str, Outcome] = {}
@@ -519,10 +535,9 @@ def _typed(name: str, value: Any) -> Any:
     if name == "dnd" and value in ("true", "false"):
         return value == "true"
     if name == "monetaryValue" and isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            raise Refused("invalid_record", "monetaryValue must be a number.") from None
+        if not _NUMBER.fullmatch(value.strip()):  # "nan", which some tools write for nothing, would clear it
+            raise Refused("invalid_record", "monetaryValue must be a number.")
+        return float(value)
     return value
 
 

@@ -3,6 +3,7 @@
 Guard runs in the test's own loop, over the real application; the sandbox is a real server in a thread.
 """
 
+import asyncio
 import copy
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -16,7 +17,8 @@ from starlette.applications import Starlette
 
 from guard.assembly import assemble
 from guard.flows.guard import Guard
-from guard.settings import Settings, parse
+from guard.flows.queued import work_forever
+from guard.settings import Settings, StoreSettings, parse
 from guard.web.app import create_app
 from scenarios.sandboxes.common import RateLimits, Sandbox, running
 from scenarios.sandboxes.highlevel import HighLevel
@@ -31,6 +33,7 @@ os.environ.setdefault("GUARD_TEST_KEY", KEY)
 os.environ.setdefault("GUARD_TEST_OTHER_KEY", OTHER_KEY)
 os.environ.setdefault("GUARD_TEST_SECRET", "test-secret-that-signs-revert-urls")
 os.environ.setdefault("GUARD_TEST_TOKEN", "sandbox-token")
+os.environ.setdefault("GUARD_TEST_CALLBACK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
 @dataclass
@@ -100,8 +103,18 @@ class World:
 
     async def settle(self) -> None:
         """Wait for what Guard does after it has answered."""
-        while self.guard._going_on:
-            await self.guard.drain()
+        while self.guard._going_on or await self.running():
+            await self.guard.idle()
+            await asyncio.sleep(0.02)
+
+    async def running(self) -> list[str]:
+        """Runs that are not over, those that wait in the queue included."""
+        found = []
+        for run in [run async for run in self.guard.journals.unfinished()]:
+            with self.guard.journals.use(run) as journal:
+                if (await journal.catch_up()).running:
+                    found.append(run)
+        return found
 
 
 def comparable(row: dict[str, Any]) -> dict[str, Any]:
@@ -114,23 +127,30 @@ def path_of(url: str) -> str:
 
 
 def settings(
-    store: str, sandbox_url: str, *, policy: dict[str, Any] | None = None, server: dict[str, Any] | None = None
+    store: str,
+    sandbox_url: str,
+    *,
+    policy: dict[str, Any] | None = None,
+    server: dict[str, Any] | None = None,
+    callbacks: dict[str, Any] | None = None,
+    pace: dict[str, Any] | None = None,
 ) -> Settings:
     return parse(
         {
             "server": {"public_url": PUBLIC_URL, "secret_keys": [{"env": "GUARD_TEST_SECRET"}], **(server or {})},
             "store": {"url": store},
+            "callbacks": callbacks or {},
             "clients": [
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
             ],
-            "targets": {name: _target(sandbox_url, policy or {}) for name in ("crm", "other")},
+            "targets": {name: _target(sandbox_url, policy or {}, pace) for name in ("crm", "other")},
         },
         "test settings",
     )
 
 
-def _target(sandbox_url: str, policy: dict[str, Any]) -> dict[str, Any]:
+def _target(sandbox_url: str, policy: dict[str, Any], pace: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "handler": "highlevel",
         "credential": {"env": "GUARD_TEST_TOKEN"},
@@ -138,6 +158,7 @@ def _target(sandbox_url: str, policy: dict[str, Any]) -> dict[str, Any]:
         "options": {"location_id": LOCATION_ID},
         "timeout_s": 2.0,
         "policy": policy,
+        "limits": pace,
     }
 
 
@@ -149,17 +170,35 @@ async def world(
     limits: RateLimits | None = None,
     policy: dict[str, Any] | None = None,
     server: dict[str, Any] | None = None,
+    callbacks: dict[str, Any] | None = None,
+    pace: dict[str, Any] | None = None,
+    store: StoreSettings | None = None,
 ) -> AsyncIterator[World]:
-    """limits=None: the sandbox has no rate limit."""
+    """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same.
+
+    store=None: a local one below the folder.
+    """
     app = create_sandbox(records=records, limits=limits)
     with running(app) as url:
-        guard = assemble(settings(f"file:{folder}/store", url, policy=policy, server=server))
-        guarded = create_app(guard)
-        transport = httpx2.ASGITransport(guarded, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
-        ) as http:
-            try:
-                yield World(guard, guarded, http, app.state.sandbox, url)
-            finally:
-                await guard.close()
+        made = settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
+        guard = assemble(made.model_copy(update={"store": store}) if store else made)
+        async with guarded(guard, app.state.sandbox, url) as there:
+            yield there
+
+
+@asynccontextmanager
+async def guarded(guard: Guard, sandbox: Sandbox, sandbox_url: str) -> AsyncIterator[World]:
+    """The world around a Guard that was put together already; closes it at the end."""
+    app = create_app(guard)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(
+        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+    ) as http:
+        working = asyncio.create_task(work_forever(guard))
+        try:
+            yield World(guard, app, http, sandbox, sandbox_url)
+        finally:
+            guard.draining.set()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            await guard.close()

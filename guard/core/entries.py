@@ -6,7 +6,7 @@ predecessor. Images are NDJSON, compressed, inside an event where they are small
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -91,6 +91,12 @@ class Packed:
     data: bytes | None
 
 
+def references(event: Event) -> list[Mapping[str, Any]]:
+    """All that an event names of lines: its own, a vendor's answer, the records of an operation accepted for later."""
+    own = [event[member] for member in ("lines", "reply") if member in event]
+    return own + list(event.get("queued", {}).get("parts", ()))
+
+
 def pack(lines: Iterable[Any]) -> Packed:
     """`lines` are what msgspec encodes as JSON: the structs of guard.core, dicts."""
     raw = _ENCODER.encode_lines(lines)
@@ -101,7 +107,7 @@ def pack(lines: Iterable[Any]) -> Packed:
     return Packed({"object": digest}, digest, data)
 
 
-def unpack(run: str, reference: dict[str, Any], stored: bytes | None, kind: Any = Any) -> list[Any]:
+def unpack(run: str, reference: Mapping[str, Any], stored: bytes | None, kind: Any = Any) -> list[Any]:
     """The lines of a reference, as values of that kind; `stored` is the object it names, if any. Raises Corrupt."""
     data = b64decode(reference["inline"]) if "inline" in reference else stored or b""
     expected = reference.get("object") or reference["digest"]

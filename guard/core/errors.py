@@ -40,6 +40,7 @@ CODES: dict[str, Code] = {
     "invalid_path": Code(400, "The path is not one of the target's"),
     "too_large": Code(413, "Too large"),
     "unsupported_media_type": Code(415, "Unknown content type"),
+    "forbidden_callback": Code(422, "Guard may not call this address"),
     "irreversible": Code(422, "This cannot be taken back"),
     "operation_failed": Code(422, "No record was written"),
     "invalid_token": Code(404, "This revert URL is not valid"),

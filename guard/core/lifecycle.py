@@ -7,10 +7,14 @@ Everything that asks "what may follow" asks these three tables. A chunk's road i
     ─ sending ── written ───────────── sealed     a database: post-images durable, then commit
 
 An event that does not fit raises Illegal and changes nothing, so two writers cannot both take the same step.
+
+Whoever drives an operation holds a lease on it: every event of the driver renews it, and carries the operation's term
+(1 where it is not named). Taking over an expired lease raises the term, so that the next event of the old driver,
+and with it its next write, does not fit any more.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from guard.core.entries import GENESIS, Entry, Event, check_chain
@@ -18,19 +22,23 @@ from guard.core.entries import GENESIS, Entry, Event, check_chain
 RUN = {
     ("none", "opened"): "open",
     ("open", "begun"): "open",
+    ("open", "sending"): "open",  # of any operation: a run that was stopped or is taken back sends nothing more
+    ("open", "alive"): "open",  # a revert's, before it has an operation
+    ("open", "stopped"): "stopped",
     ("open", "closing"): "closing",
+    ("stopped", "closing"): "closing",
     ("closing", "closing"): "closing",
     ("closing", "revert_begun"): "reverting",
     ("reverting", "revert_ended"): "closing",
-    ("open", "revoked"): "open",
-    ("closing", "revoked"): "closing",
-    ("reverting", "revoked"): "reverting",
+    **{(phase, note): phase for phase in ("open", "stopped", "closing", "reverting") for note in ("revoked", "called")},
 }
 
 OPERATION = {
     ("none", "begun"): "open",
     ("open", "chunk"): "open",  # any event of CHUNK
     ("open", "judged"): "open",
+    ("open", "alive"): "open",
+    ("open", "taken"): "open",
     ("open", "ended"): "ended",
 }
 
@@ -45,6 +53,7 @@ CHUNK = {
 }
 
 _CHUNK_EVENTS = frozenset(event for _, event in CHUNK)
+_DRIVERS_EVENTS = _CHUNK_EVENTS | {event for _, event in OPERATION} - {"chunk"}
 _OUTCOMES = ("applied", "failed", "unknown", "noted")
 _VERDICTS = ("already", "conflict", "irreversible", "in_doubt")
 
@@ -72,6 +81,8 @@ class ChunkState:
     lines: dict[str, LineRef] = field(default_factory=dict)
     """By event: sending, written, settled, sealed, judged; reply: the vendor's answer, for repeats."""
     receipt: str | None = None
+    reversible: str = "full"
+    reasons: list[str] = field(default_factory=list)
     rolled_back: bool = False
     """A database undid the chunk: what `written` announced did not come about."""
 
@@ -80,7 +91,11 @@ class ChunkState:
 class OperationState:
     begun: Event
     writer: str = ""
-    """Who began it: the process and a number of its own."""
+    """Who drives it: the process and a number of its own."""
+    renewed_at: datetime | None = None
+    """When its driver last appended something for it, by the driver's clock."""
+    term: int = 1
+    """Raised by each takeover."""
     phase: str = "open"
     chunks: dict[int, ChunkState] = field(default_factory=dict)
     ended: Event = field(default_factory=dict)
@@ -88,6 +103,24 @@ class OperationState:
     @property
     def target(self) -> str:
         return str(self.begun["target"])
+
+    @property
+    def lease(self) -> timedelta:
+        """For how long an event of the driver lets it drive on."""
+        return timedelta(seconds=self.begun["lease_s"])
+
+    @property
+    def is_waiting(self) -> bool:
+        """Accepted for later, and nobody has taken it up yet."""
+        return "queued" in self.begun and self.term == 1
+
+    def is_held(self, now: datetime) -> bool:
+        """By its driver's own clock: may it still write?"""
+        return self.renewed_at is not None and now < self.renewed_at + self.lease
+
+    def is_expired(self, now: datetime) -> bool:
+        """By anybody's clock, which may be ahead of the driver's by half of the lease: may it be taken over?"""
+        return self.renewed_at is None or now >= self.renewed_at + self.lease * 1.5
 
     def count(self, name: str) -> int:
         return sum(chunk.counts.get(name, 0) for chunk in self.chunks.values())
@@ -98,6 +131,15 @@ class OperationState:
     def unsettled(self) -> int:
         """Records that were announced and of which nothing is known yet."""
         return sum(c.records for c in self.chunks.values() if c.phase in ("sending", "written"))
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Attempts to deliver a callback, the last of them at `at`."""
+
+    attempts: int
+    delivered: bool
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -114,6 +156,8 @@ class RunState:
     reverts: dict[str, Event | None] = field(default_factory=dict)
     """Revert runs of this run, in order; their closing event once they are over."""
     revoked: bool = False
+    calls: dict[str, Calls] = field(default_factory=dict)
+    """Of callbacks, by operation."""
 
     def check(self, events: list[Event]) -> None:
         """Raise Illegal where one of the events may not follow. Nothing changes."""
@@ -135,19 +179,31 @@ class RunState:
                 self.phase, self.opened, self.opened_at = "open", event, entry.at
             case "begun":
                 self.operations[event["op"]] = OperationState(event, entry.writer)
+            case "taken":
+                operation = self.operations[event["op"]]
+                operation.writer, operation.term = entry.writer, event["term"]
             case "ended":
                 operation = self.operations[event["op"]]
                 operation.phase, operation.ended = "ended", event
-            case "closing":
-                self.phase = "closing"
+            case "closing" | "stopped" as phase:
+                self.phase = phase
             case "revert_begun":
                 self.phase, self.reverts[event["revert"]] = "reverting", None
             case "revert_ended":
                 self.phase, self.reverts[event["revert"]] = "closing", event
-            case "revoked":
-                self.revoked = True
+            case "revoked" | "called" | "alive" as note:
+                self._note(note, event, entry)
             case name:
                 self._apply_chunk(name, event, entry, index)
+        if event["e"] in _DRIVERS_EVENTS and "op" in event:
+            self.operations[event["op"]].renewed_at = entry.at
+
+    def _note(self, name: str, event: Event, entry: Entry) -> None:
+        if name == "revoked":
+            self.revoked = True
+        elif name == "called":
+            calls = self.calls.get(event["op"], Calls(0, delivered=False, at=entry.at))
+            self.calls[event["op"]] = Calls(calls.attempts + 1, delivered=event["delivered"], at=entry.at)
 
     def _apply_chunk(self, name: str, event: Event, entry: Entry, index: int) -> None:
         chunk = self.operations[event["op"]].chunks.setdefault(event["chunk"], ChunkState())
@@ -161,6 +217,7 @@ class RunState:
         chunk.phase = CHUNK[(chunk.phase, name)]
         if name == "sending":
             chunk.records, chunk.implied = event["records"], event.get("implied", 0)
+            chunk.reversible, chunk.reasons = event.get("reversible", "full"), event.get("reasons", [])
         chunk.receipt = event.get("receipt", chunk.receipt)
         chunk.rolled_back = event.get("rolled_back", False)
         chunk.counts |= {outcome: event[outcome] for outcome in _OUTCOMES if outcome in event}
@@ -188,13 +245,15 @@ class _Phases:
         self._state = state
         self._run = state.phase
         self._operations: dict[str, str] = {}
+        self._terms: dict[str, int] = {}
         self._chunks: dict[tuple[str, int], str] = {}
 
     def step(self, event: Event) -> None:
         name = event["e"]
-        if name in _CHUNK_EVENTS or name in ("begun", "judged", "ended"):
+        of_operation = name in _DRIVERS_EVENTS and "op" in event
+        if of_operation:
             self._step_operation(name, event)
-        if name not in _CHUNK_EVENTS and name not in ("judged", "ended"):
+        if not of_operation or name in ("begun", "sending"):
             self._run = _next(RUN, self._run, name, "run")
 
     def _step_operation(self, name: str, event: Event) -> None:
@@ -202,11 +261,19 @@ class _Phases:
         known = self._state.operations.get(op)
         phase = self._operations.get(op, known.phase if known else "none")
         self._operations[op] = _next(OPERATION, phase, "chunk" if name in _CHUNK_EVENTS else name, op)
+        self._step_term(name, event, known.term if known else 1)
         if name in _CHUNK_EVENTS:
             key = (op, event["chunk"])
             chunk = known.chunks.get(event["chunk"]) if known else None
             before = self._chunks.get(key, chunk.phase if chunk else "none")
             self._chunks[key] = _next(CHUNK, before, name, f"{op} chunk {event['chunk']}")
+
+    def _step_term(self, name: str, event: Event, known: int) -> None:
+        op, term = event["op"], event.get("term", 1)
+        held = self._terms.get(op, known)
+        if term != held + (name == "taken"):
+            raise Illegal(f"{op}: {name!r} of term {term} may not follow in term {held}: it was taken over")
+        self._terms[op] = term
 
 
 def _next(table: dict[tuple[str, str], str], phase: str, event: str, what: str) -> str:

@@ -36,6 +36,18 @@ RECORDS_MAX = 1_000_000
 REPLY_BYTES_MAX = 32 * 1024 * 1024
 """A vendor's answer that Guard must understand."""
 
+REQUESTS_MAX = 200
+"""Requests at once; the next one gets 503."""
+
+RUNS_MAX = 200
+"""Runs and reverts that one process works at, those that nobody waits for included."""
+
+STREAMS_MAX = 50
+"""Of the requests at once, those that watch a run's progress."""
+
+BODY_PAUSE_MAX_S = 30.0
+"""Longest pause between two parts of a body."""
+
 KEY_CHARS_MAX = 255
 """Idempotency-Key and Guard-Run-Key."""
 
@@ -53,3 +65,19 @@ WAIT_S = 25.0
 """How long a caller waits for a long run by default: Zapier and Make give up after 30 to 40 s."""
 
 WAIT_MAX_S = 300.0
+
+SPOOL_RECORDS_MAX = 2000
+SPOOL_BYTES_MAX = 4 * 1024 * 1024
+"""Records of one object in which accepted operations are kept until they are driven."""
+
+WORKERS_MAX = 8
+"""Queued operations that one process drives at once, each for another target."""
+
+QUEUE_JOBS_MAX = 1000
+"""Jobs that wait in the queue or are being driven; more are refused, so that no caller waits for days."""
+
+QUEUE_LEASE_S = 60.0
+"""How long a job is nobody else's after it was taken or its lease renewed."""
+
+QUEUE_TAKES_MAX = 5
+"""A job that was taken so often and never got done is set aside (SQS: the queue's maxReceiveCount)."""

@@ -80,12 +80,12 @@ def merge(earlier: Past, later: Past, resource: Resource) -> Past:
         return replace(later, before=earlier.before)
     if later.in_doubt:
         return replace(later, before=_first_before(earlier, later, resource, frozenset(later.asked or ())))
-    moved = frozenset(_moved(later, resource))
+    moved = frozenset(moved_fields(later, resource))
     before = _first_before(earlier, later, resource, moved)
     if later.after is None:
         return replace(later, before=before)
     after = {**(earlier.after or {}), **{name: later.after.get(name) for name in moved}}
-    return replace(later, before=before, after=after, touched=frozenset(_moved(earlier, resource)) | moved)
+    return replace(later, before=before, after=after, touched=frozenset(moved_fields(earlier, resource)) | moved)
 
 
 def _as_it_turned_out(earlier: Past, later: Past) -> Past:
@@ -103,7 +103,7 @@ def _first_before(earlier: Past, later: Past, resource: Resource, moved: frozens
         return None
     between = later.before or {}
     before = dict(between)
-    for name in _moved(earlier, resource):
+    for name in moved_fields(earlier, resource):
         first, then = earlier.before.get(name), (earlier.after or {}).get(name)
         if name in resource.sets:
             added, removed = members(then) - members(first), members(first) - members(then)
@@ -113,7 +113,8 @@ def _first_before(earlier: Past, later: Past, resource: Resource, moved: frozens
     return before
 
 
-def _moved(past: Past, resource: Resource) -> list[str]:
+def moved_fields(past: Past, resource: Resource) -> list[str]:
+    """The fields that are the run's and that it changed."""
     names = changed_fields(past.before, past.after, resource)
     return names if past.touched is None else [name for name in names if name in past.touched]
 

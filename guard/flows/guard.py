@@ -8,12 +8,16 @@ from typing import Any, TypeVar
 
 import structlog
 
-from guard.core.errors import Refused
+from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import RunState
+from guard.core.limits import RUNS_MAX
 from guard.core.tokens import sign, verify
+from guard.queue.base import Queue
+from guard.queue.memory import MemoryQueue
 from guard.settings import Policy, Settings
 from guard.store.journals import Journals
 from guard.target.base import Target
+from guard.target.callbacks import Callbacks
 
 log = structlog.get_logger()
 
@@ -23,16 +27,22 @@ T = TypeVar("T")
 class Guard:
     """One process's Guard. Holds no state of runs that is not in the store; what is here is what is going on."""
 
-    def __init__(self, settings: Settings, journals: Journals, targets: Mapping[str, Target]) -> None:
+    def __init__(
+        self, settings: Settings, journals: Journals, targets: Mapping[str, Target], queue: Queue | None = None
+    ) -> None:
         self.settings = settings
+        self.callbacks = Callbacks(settings.callbacks.signing_secret, settings.callbacks.allow)
         self.journals = journals
         self.targets = targets
-        self.stopping: set[str] = set()
-        """Runs that were asked to stop: their operations begin no further chunk."""
+        self.queue = queue or MemoryQueue()
+        self.draining = asyncio.Event()
+        """The process is about to end: no operation begins, and none begins a further chunk."""
         self.reverting: dict[str, tuple[object, asyncio.Task[str]]] = {}
         """Reverts under way in this process, by the run they take back: what was asked, and the task."""
         self.driven: Counter[tuple[str, str]] = Counter()
         """Operations, by run and id, that a task of this process drives."""
+        self.watchers = 0
+        """Callers that watch a run's progress."""
         self._going_on: dict[str, set[asyncio.Task[Any]]] = {}
 
     def target(self, name: str) -> Target:
@@ -43,13 +53,24 @@ class Guard:
     def policy(self, target: str) -> Policy:
         return self.settings.targets[target].policy
 
+    @property
+    def lease_s(self) -> int:
+        return self.settings.server.lease_s
+
     def now(self) -> datetime:
         return self.journals.clock()
 
     # Work that outlives the request which began it
 
     def start(self, run: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run to the end, whether or not the caller waits: a write that was begun must be accounted for."""
+        """Run to the end, whether or not the caller waits: a write that was begun must be accounted for.
+
+        Raises Unavailable where the process is about to end.
+        """
+        if self.draining.is_set() or len(self._going_on) >= RUNS_MAX:
+            work.close()
+            reason = "is shutting down" if self.draining.is_set() else f"has {RUNS_MAX} runs in hand"
+            raise Unavailable("overloaded", f"This Guard {reason}. Nothing was written; send it again in a while.")
         task = asyncio.create_task(work)
         tasks = self._going_on.setdefault(run, set())
         tasks.add(task)
@@ -61,21 +82,19 @@ class Guard:
         tasks.discard(task)
         if not tasks:
             del self._going_on[run]
-            self.stopping.discard(run)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Refused):
             log.warning("work_failed", run=run, error=type(error).__name__, code=getattr(error, "code", None))
 
-    async def stop(self, run: str) -> None:
-        """Let the run's chunks under way end and be journaled, and begin no others."""
-        if tasks := self._going_on.get(run):
-            self.stopping.add(run)
-            await asyncio.wait(set(tasks))
-
     async def drain(self) -> None:
-        """Before the process ends: what is under way ends; nothing new begins."""
+        """Before the process ends: chunks under way end and are journaled; nothing new begins."""
+        self.draining.set()
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Return when nothing is going on."""
         while self._going_on:
-            await asyncio.gather(*(self.stop(run) for run in list(self._going_on)))
+            await asyncio.wait([task for tasks in self._going_on.values() for task in tasks])
 
     # Revert URLs
 
@@ -96,6 +115,7 @@ class Guard:
 
     async def close(self) -> None:
         await self.drain()
+        await self.queue.close()
         for target in self.targets.values():
             await target.close()
         await self.journals.store.close()

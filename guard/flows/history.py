@@ -16,7 +16,7 @@ from guard.store.journal import Journal
 T = TypeVar("T")
 
 _ROLLED_BACK = Failure("rolled_back", "The operation was undone as a whole; nothing was written.")
-_NOT_TOLD = Failure("no_answer", "Guard was cut off before it knew the outcome. A revert finds out by reading.")
+_NOT_TOLD = Failure("no_answer", "The outcome was not known when this was told. A revert finds out by reading.")
 
 
 class Recorded(Struct, gc=False, frozen=True):
@@ -71,7 +71,7 @@ async def answer(guard: Guard, run: str, op: str | None = None) -> dict[str, Any
     with guard.journals.use(run) as journal:
         state = await journal.catch_up()
         operations = [state.operations[op]] if op else list(state.operations.values())
-        return summary(guard, state, operations) | {"failures": await failures(journal, operations)}
+        return summary(guard, state, operations) | {"failures": await failures(guard, journal, operations)}
 
 
 async def told(guard: Guard, run: str, telling: Awaitable[T]) -> T:
@@ -93,7 +93,9 @@ def summary(guard: Guard, state: RunState, operations: list[OperationState]) -> 
     """Numbers and addresses of a run. Revert runs count what they took back, others what they applied."""
     revert = state.opened.get("kind") == "revert"
     ended = [operation.ended for operation in operations if operation.ended]
-    levels = [str(event.get("reversible", "full")) for event in ended]
+    # While an operation goes on, what is known of it is what was known when it began.
+    latest = [operation.ended or operation.begun for operation in operations]
+    levels = [str(event.get("reversible", "full")) for event in latest]
     problem = next((event["problem"] for event in ended if "problem" in event), None)
     expires_at = guard.revert_expires_at(state)
     return {
@@ -107,9 +109,9 @@ def summary(guard: Guard, state: RunState, operations: list[OperationState]) -> 
         "note": state.opened.get("note"),
         "client": state.opened.get("client"),
         "opened_at": _iso(state.opened_at),
-        **_numbers(operations),
+        **_numbers(operations, guard.now()),
         "reversible": max(levels, key=("full", "partial", "none").index, default="full"),
-        "reversible_reasons": sorted({reason for event in ended for reason in event.get("reasons", [])}),
+        "reversible_reasons": sorted({reason for event in latest for reason in event.get("reasons", [])}),
         "revert_url": guard.revert_url(state),
         "revert_expires_at": _iso(expires_at),
         "run_url": guard.run_url(state.run),
@@ -119,7 +121,8 @@ def summary(guard: Guard, state: RunState, operations: list[OperationState]) -> 
     }
 
 
-def _numbers(operations: list[OperationState]) -> dict[str, int]:
+def _numbers(operations: list[OperationState], now: datetime) -> dict[str, int]:
+    on_their_way = sum(operation.unsettled() for operation in operations if _goes_on(operation, now))
     unsettled = sum(operation.unsettled() for operation in operations)
     applied, failed, unknown = (
         sum(operation.count(name) for operation in operations) for name in ("applied", "failed", "unknown")
@@ -132,10 +135,15 @@ def _numbers(operations: list[OperationState]) -> dict[str, int]:
         "records_applied": applied,
         # Of a running operation, what has not come yet is no failure.
         "records_failed": failed if running else total - applied - unknown - unsettled,
-        "records_in_doubt": unknown + unsettled,
+        "records_in_doubt": unknown + unsettled - on_their_way,
         "records_implied": sum(operation.implied() for operation in operations),
         **_verdicts(operations),
     }
+
+
+def _goes_on(operation: OperationState, now: datetime) -> bool:
+    """Is somebody driving it? Then what was sent and has not come back is no doubt yet."""
+    return operation.phase == "open" and not operation.is_expired(now)
 
 
 def _verdicts(operations: list[OperationState]) -> dict[str, int]:
@@ -146,26 +154,28 @@ def _verdicts(operations: list[OperationState]) -> dict[str, int]:
 
 
 def _status(operations: list[OperationState]) -> str:
-    (operation,) = operations or [OperationState({})]
+    if not operations:  # a revert that found nothing to do
+        return "applied"
+    (operation,) = operations
     return str(operation.ended["status"]) if operation.ended else "running"
 
 
-async def failures(journal: Journal, operations: list[OperationState]) -> list[dict[str, Any]]:
+async def failures(guard: Guard, journal: Journal, operations: list[OperationState]) -> list[dict[str, Any]]:
     """Records that were not written or are in doubt, up to a number; only chunks that have such are read."""
     found: list[dict[str, Any]] = []
     for operation in operations:
         for _, chunk in sorted(operation.chunks.items()):
             if len(found) >= ANSWER_RECORDS_MAX:
                 return found[:ANSWER_RECORDS_MAX]
-            if _has_failures(chunk):
+            if _has_failures(chunk, goes_on=_goes_on(operation, guard.now())):
                 found += [failure_item(t, o) for t, o in await chunk_records(journal, chunk) if o.failure]
     return found[:ANSWER_RECORDS_MAX]
 
 
-def _has_failures(chunk: ChunkState) -> bool:
+def _has_failures(chunk: ChunkState, *, goes_on: bool) -> bool:
     # A revert's chunk of which nothing had to be written stays at "none".
     settled = chunk.phase in ("none", "settled", "sealed")
-    return not settled or any(chunk.counts.get(name) for name in ("failed", "unknown", "noted"))
+    return not (settled or goes_on) or any(chunk.counts.get(name) for name in ("failed", "unknown", "noted"))
 
 
 def failure_item(touched: Touched, outcome: Outcome) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """An operation: what a caller asked for, how it is recognised when it comes again, how its chunks are driven."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,18 @@ from guard.core.ids import derived_operation_id, derived_run_id, new_run_id
 from guard.core.lifecycle import Illegal, OperationState, event, outcome_status
 from guard.core.limits import CHUNKS_IN_FLIGHT_MAX
 from guard.core.model import Change, Failure, Image, Reversal, Reversibility, Touched
+from guard.flows.callback import owed
 from guard.flows.guard import Guard
+from guard.flows.lease import Lease
 from guard.flows.passage import Passage, journal_done
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
+from guard.tasks import AtMost, Cut, unless
 
 log = structlog.get_logger()
 
-Chunks = AsyncIterator[list[Change]]
+Chunks = AsyncIterator[tuple[int, list[Change]]]
+"""With their numbers: those of an operation that is taken up again have gaps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ class Asked:
     scenario: str = ""
     note: str = ""
     accept_irreversible: bool = False
+    callback: str = ""
     where: Mapping[str, Any] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,7 +67,7 @@ def identify(guard: Guard, asked: Asked) -> tuple[str, str]:
     return run, derived_operation_id(run, *what)
 
 
-def opening(journal: Journal, asked: Asked, op: str) -> list[Event]:
+def opening(guard: Guard, journal: Journal, asked: Asked, op: str, screen: "Screen") -> list[Event]:
     """The events that begin an operation, and its run where it is the first."""
     opened = event("opened", kind="run", client=asked.client, scenario=asked.scenario or None, note=asked.note or None)
     begun = event(
@@ -74,12 +79,21 @@ def opening(journal: Journal, asked: Asked, op: str) -> list[Event]:
         door=asked.door,
         records=asked.records,
         request=asked.digest,
+        lease_s=guard.lease_s,
+        callback=asked.callback or None,
+        reversible=screen.level.value,
+        reasons=sorted(screen.reasons) or None,
     )
     return [begun] if journal.state.operations or journal.state.phase != "none" else [opened, begun]
 
 
 async def begin(
-    guard: Guard, journal: Journal, asked: Asked, op: str, announce: Callable[[str, list[Event]], Awaitable[None]]
+    guard: Guard,
+    journal: Journal,
+    asked: Asked,
+    op: str,
+    screen: "Screen",
+    announce: Callable[[str, list[Event]], Awaitable[None]],
 ) -> tuple[str, bool]:
     """Append the opening through `announce`. Gives the operation's id, and False where this is a repeat of it.
 
@@ -94,12 +108,12 @@ async def begin(
         if journal.state.phase not in ("none", "open"):
             raise Conflict(
                 "run_closed",
-                "The run is being or was reverted; it takes no more operations. Nothing was written.",
+                "The run was stopped or is taken back; it takes no more operations. Nothing was written.",
                 run=journal.run,
             )
         guard.driven[(journal.run, op)] += 1  # from before anybody else can see the operation
         try:
-            await announce(op, opening(journal, asked, op))
+            await announce(op, opening(guard, journal, asked, op, screen))
         except BaseException as error:
             guard.driven[(journal.run, op)] -= 1
             if not isinstance(error, Illegal):
@@ -128,6 +142,9 @@ def refuse_other_request(known: OperationState, asked: Asked) -> None:
         )
 
 
+_LEVELS = list(Reversibility)
+
+
 class Screen:
     """The policy on each record, and how far what was let through can be taken back."""
 
@@ -136,6 +153,23 @@ class Screen:
         self._accept = accept
         self.level = Reversibility.FULL
         self.reasons: set[str] = set()
+
+    @classmethod
+    def of(cls, target: Target, operation: OperationState, *, accept: bool = True) -> "Screen":
+        """As it was when the operation's last chunk was announced."""
+        screen = cls(target, accept=accept)
+        screen.level = Reversibility(operation.begun.get("reversible", "full"))
+        screen.reasons |= set(operation.begun.get("reasons", ()))
+        for chunk in operation.chunks.values():
+            screen.level = max(screen.level, Reversibility(chunk.reversible), key=_LEVELS.index)
+            screen.reasons |= set(chunk.reasons)
+        return screen
+
+    def told(self) -> dict[str, Any]:
+        """For the journal: members of the event that announces a chunk."""
+        if self.level is Reversibility.FULL and not self.reasons:
+            return {}
+        return {"reversible": self.level.value, "reasons": sorted(self.reasons)}
 
     def __call__(self, touched: Sequence[Touched]) -> list[Touched]:
         return [each if each.problem else self._screened(each) for each in touched]
@@ -149,7 +183,7 @@ class Screen:
 
     def note(self, reversal: Reversal) -> None:
         if reversal.level is not self.level:
-            self.level = max(self.level, reversal.level, key=list(Reversibility).index)
+            self.level = max(self.level, reversal.level, key=_LEVELS.index)
         if reversal.reason:
             self.reasons.add(reversal.reason)
 
@@ -158,6 +192,7 @@ class Screen:
         reversal = self._target.reversal(change, before)
         if reversal.level is not Reversibility.FULL and not self._accept:
             raise Refused("irreversible", f"{reversal.reason} {_ACCEPT}", reversible=reversal.level.value)
+        self.note(reversal)
 
 
 _ACCEPT = "Nothing was written. Send accept_irreversible to do it all the same."
@@ -166,35 +201,44 @@ _ACCEPT = "Nothing was written. Send accept_irreversible to do it all the same."
 class Drive:
     """Drives an operation's chunks through its target and ends it in the journal."""
 
-    def __init__(self, guard: Guard, journal: Journal, op: str, target: Target, screen: Screen) -> None:
+    def __init__(self, guard: Guard, journal: Journal, lease: Lease, target: Target, screen: Screen) -> None:
         self._guard = guard
         self._journal = journal
-        self._op = op
+        self._lease = lease
         self._target = target
         self._screen = screen
         self._stopped_by: GuardError | None = None
 
     async def __call__(self, chunks: Callable[[Work], Chunks]) -> None:
-        """Drive until all chunks are through or one cannot be; then end the operation and, alone in it, the run."""
-        try:
-            async with self._target.work() as work:
-                passage = Passage(self._journal, self._op, self._target, work)
-                road = self._one_by_one if self._target.traits.isolated else self._overlapping
-                await road(passage, work, chunks(work))
-        except GuardError as error:
-            self._stopped_by = self._stopped_by or error
-        await self._end()
+        """Drive until all chunks are through or one cannot be, then end the operation; or until it is taken over."""
+        async with self._lease.kept():
+            try:
+                async with self._target.work(self._may_write) as work:
+                    passage = Passage(self._journal, self._lease, self._target, work)
+                    road = self._one_by_one if self._target.traits.isolated else self._overlapping
+                    await road(passage, work, chunks(work))
+            except GuardError as error:
+                self._stopped_by = self._stopped_by or error
+            except Illegal:
+                pass  # stopped or taken over: the journal tells
+            with suppress(Illegal):  # whoever has taken over ends it
+                await self._end()
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._journal.closed.is_set() and not self._guard.draining.is_set()
+
+    def _may_write(self) -> bool:
+        return self._goes_on and self._lease.may_write()
 
     async def _one_by_one(self, passage: Passage, work: Work, chunks: Chunks) -> None:
         """A database: all chunks in one transaction, committed when the last one's post-images are durable."""
-        number = 0
         try:
-            async for changes in chunks:
+            async for number, changes in chunks:
                 touched = self._screen(await work.before(changes))
-                await passage.announce(number, touched)
+                await passage.announce(number, touched, **self._screen.told())
                 await passage.send(number, touched)
-                number += 1
-                if self._journal.run in self._guard.stopping:
+                if not self._goes_on:
                     raise Refused("run_closed", "The run was stopped; nothing was written.")
         except BaseException:
             await passage.roll_back()
@@ -203,41 +247,37 @@ class Drive:
 
     async def _overlapping(self, passage: Passage, work: Work, chunks: Chunks) -> None:
         """An API: several chunks at once, so that some read or write while others are being stored."""
-        slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT_MAX)
-        tasks: set[asyncio.Task[None]] = set()
-        number = 0
-        async for changes in chunks:
-            await slots.acquire()
-            if self._stopped_by or self._journal.run in self._guard.stopping:
-                break
-            task = asyncio.create_task(self._chunk(passage, work, number, changes))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            task.add_done_callback(lambda _: slots.release())
-            number += 1
-        await asyncio.gather(*tasks)
+        async with AtMost(CHUNKS_IN_FLIGHT_MAX) as under_way:
+            async for number, changes in chunks:
+                await under_way.room()
+                if self._stopped_by or not self._goes_on:
+                    break
+                under_way.start(self._chunk(passage, work, number, changes))
 
     async def _chunk(self, passage: Passage, work: Work, number: int, changes: list[Change]) -> None:
         try:
-            touched = self._screen(await work.before(changes))
-            await passage.announce(number, touched)
+            # Vendors are slow: a run that was stopped does not go on reading what it will not write.
+            before = await unless((self._journal.closed, self._guard.draining), work.before(changes))
+            touched = self._screen(before)
+            await passage.announce(number, touched, **self._screen.told())
             await passage.send(number, touched)
         except GuardError as error:
             # The chunks beside this one go on to their end: what was sent must be accounted for.
             self._stopped_by = self._stopped_by or error
+        except (Cut, Illegal):
+            pass  # stopped or taken over: `_goes_on` and the lease see to it that nothing more is sent
 
     async def _end(self) -> None:
-        operation = self._journal.state.operations[self._op]
+        operation = self._journal.state.operations[self._lease.op]
         known = {name: operation.count(name) for name in ("applied", "failed", "unknown")}
         known["unknown"] += operation.unsettled()
-        stopped = self._journal.run in self._guard.stopping
-        ended = ending(operation, self._op, self._screen, known, self._stopped_by, stopped=stopped)
+        ended = ending(operation, self._lease, self._screen, known, self._stopped_by, stopped=not self._goes_on)
         await journal_done(self._journal, None, ended)
 
 
 def ending(
     operation: OperationState,
-    op: str,
+    lease: Lease,
     screen: Screen,
     known: Mapping[str, int],
     stopped_by: GuardError | None = None,
@@ -248,12 +288,11 @@ def ending(
     applied, failed, unknown = known["applied"], known["failed"], known["unknown"]
     total = max(operation.begun.get("records") or 0, applied + failed + unknown)
     not_sent = total - applied - failed - unknown
-    status = "stopped" if stopped and not_sent else outcome_status(applied, failed + not_sent, unknown)
+    status = "stopped" if stopped and applied < total else outcome_status(applied, failed + not_sent, unknown)
     if stopped_by and not total:
         status = "failed"
-    return event(
+    return lease.event(
         "ended",
-        op=op,
         status=status,
         records=total,
         not_sent=not_sent or None,
@@ -263,12 +302,19 @@ def ending(
     )
 
 
-async def finish(guard: Guard, journal: Journal) -> None:
-    """List the run, and take the mark of an unfinished one away once none of its operations is open."""
+async def finish(guard: Guard, journal: Journal, *, shared: bool = False) -> None:
+    """List the run, and take the mark of an unfinished one away once none of its operations is open.
+
+    `shared`: other copies of Guard may add operations to the run, so the mark may be theirs by now.
+    """
     try:
         await guard.journals.mark_indexed(journal.state)
-        if not journal.state.running:
+        if shared:
+            await journal.catch_up()
+        if not journal.state.running and not owed(journal.state):
             await guard.journals.unmark_open(journal.run)
+            if shared and (await journal.catch_up()).running:
+                await guard.journals.mark_open(journal.run)
     except Unavailable as error:
         # What happened has happened; the mark that stays makes recovery look, and list the run.
         log.warning("marks_not_written", run=journal.run, code=error.code)

@@ -9,11 +9,14 @@ on its way into the journal while the next one is read; all of it is there befor
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from guard.core.entries import Event, Packed, pack
 from guard.core.errors import GuardError, InDoubt, Unavailable
-from guard.core.lifecycle import Illegal, event
+from guard.core.lifecycle import Illegal
 from guard.core.model import Outcome, Status, Touched
+from guard.flows.lease import Lease
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 
@@ -24,20 +27,21 @@ _SEAL_BACKOFF_S = 0.25
 class Passage:
     """The chunks of one operation on their way through one target."""
 
-    def __init__(self, journal: Journal, op: str, target: Target, work: Work) -> None:
+    def __init__(self, journal: Journal, lease: Lease, target: Target, work: Work) -> None:
         self._journal = journal
-        self._op = op
+        self._lease = lease
         self._isolated = target.traits.isolated
         self._work = work
         self._written: dict[int, dict[str, int]] = {}
         self._noting: asyncio.Task[None] | None = None
 
-    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event) -> None:
+    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event, **told: Any) -> None:
         """Make the pre-images durable; from here on the chunk counts as sent (I1). Raises Unavailable, Illegal."""
         packed = pack(touched)
         await self._journal.store_lines(packed)
         implied = sum(each.implied_by is not None for each in touched)
-        sending = self._event("sending", chunk, packed, records=len(touched) - implied, implied=implied or None)
+        known = {"records": len(touched) - implied, "implied": implied or None}
+        sending = self._event("sending", chunk, packed, **known, **told)
         await self._journal.append(*first, sending)
 
     async def send(self, chunk: int, touched: Sequence[Touched]) -> list[Outcome]:
@@ -67,31 +71,34 @@ class Passage:
         """Commit what was written. Raises what commit raises, once the journal tells what became of it."""
         try:
             await self._noted()
+            if not self._lease.may_write():
+                raise Unavailable("target_unavailable", "It took too long and was taken over. Nothing was written.")
             await self._work.commit()
         except InDoubt:
-            unknown = [event("settled", op=self._op, chunk=k, unknown=_total(c)) for k, c in self._written.items()]
+            unknown = [self._lease.event("settled", chunk=k, unknown=_total(c)) for k, c in self._written.items()]
             await journal_done(self._journal, None, *unknown)
             raise
         except (GuardError, Illegal):
             await self.roll_back()
             raise
-        sealed = [event("sealed", op=self._op, chunk=chunk, **known) for chunk, known in self._written.items()]
+        sealed = [self._lease.event("sealed", chunk=chunk, **known) for chunk, known in self._written.items()]
         await journal_done(self._journal, None, *sealed)
 
     async def roll_back(self) -> None:
         """The transaction is undone: say so of every chunk that was announced."""
         if self._noting:
             await asyncio.wait([self._noting])
-        chunks = self._journal.state.operations[self._op].chunks
+        chunks = self._journal.state.operations[self._lease.op].chunks
         undone = [
-            event("sealed", op=self._op, chunk=number, applied=0, failed=chunk.records, unknown=0, rolled_back=True)
+            self._lease.event("sealed", chunk=number, applied=0, failed=chunk.records, unknown=0, rolled_back=True)
             for number, chunk in chunks.items()
             if chunk.phase in ("sending", "written")
         ]
-        await journal_done(self._journal, None, *undone)
+        with suppress(Illegal):  # who has taken over asks the database itself what became of it
+            await journal_done(self._journal, None, *undone)
 
     def _event(self, name: str, chunk: int, packed: Packed, **members: object) -> Event:
-        return event(name, op=self._op, chunk=chunk, lines=packed.reference, **members)
+        return self._lease.event(name, chunk=chunk, lines=packed.reference, **members)
 
 
 async def journal_done(journal: Journal, packed: Packed | None, *events: Event) -> None:

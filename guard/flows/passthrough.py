@@ -14,16 +14,18 @@ from typing import Any
 
 from guard.core.entries import Event, pack
 from guard.core.errors import CODES, InDoubt, Refused, Unavailable
-from guard.core.lifecycle import event
+from guard.core.lifecycle import Illegal
 from guard.core.model import Change, Failure, Outcome, Status, Touched
 from guard.flows.guard import Guard
+from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Screen, begin, ending, finish, identify
 from guard.flows.passage import Passage, counts, journal_done
-from guard.flows.recover import cut_off, ended
+from guard.flows.settle import cut_off, ended
 from guard.store.journal import Journal
-from guard.target.base import Work
+from guard.target.base import MayWrite, Work
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
+from guard.tasks import all_to_the_end
 from handlers.base import Reply
 
 _CHUNK = 0
@@ -38,8 +40,11 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Forward = Callable[[], Awaitable[tuple[Answer, Reply]]]
-"""Sends the caller's bytes. Gives the answer as it came and as a handler reads it. Raises NotSent, NoAnswer."""
+Forward = Callable[[MayWrite], Awaitable[tuple[Answer, Reply]]]
+"""Sends the caller's bytes, if it still may when its turn has come.
+
+Gives the answer as it came and as a handler reads it. Raises NotSent, NoAnswer.
+"""
 
 
 async def pass_through(
@@ -80,16 +85,19 @@ class _Passing:
             self._screen.refuse(change)
         with self._guard.journals.use(run) as journal:
             async with self._target.work() as work:
-                touched, _ = await asyncio.gather(work.before(changes), self._catch_up(journal))
+                touched, _ = await all_to_the_end(work.before(changes), self._catch_up(journal))
                 while not await self._begin(journal, work, touched):
                     if not cut_off(await ended(self._guard, journal, self.op)):
                         await self._repeat(journal)
                         return
                 try:
-                    await self._send(journal, work, touched, forward)
+                    async with self._lease.kept():
+                        await self._send(journal, work, touched, forward)
+                except Illegal:
+                    raise self._in_doubt(journal, "It took so long that it was taken over by another Guard.") from None
                 finally:
                     self._guard.driven[(run, self.op)] -= 1
-                    await finish(self._guard, journal)
+                    await finish(self._guard, journal, shared=self._asked.keyed)
 
     async def _catch_up(self, journal: Journal) -> None:
         """A run with a key may have been begun before; one without is new."""
@@ -101,12 +109,14 @@ class _Passing:
         _refuse_unfit(touched)
 
         async def announce(op: str, events: list[Event]) -> None:
-            passage = Passage(journal, op, self._target, work)
-            await asyncio.gather(
-                passage.announce(_CHUNK, touched, *events), self._guard.journals.mark_open(journal.run)
+            self._lease = Lease(self._guard, journal, op)
+            passage = Passage(journal, self._lease, self._target, work)
+            await all_to_the_end(
+                passage.announce(_CHUNK, touched, *events, **self._screen.told()),
+                self._guard.journals.mark_open(journal.run),
             )
 
-        self.op, first = await begin(self._guard, journal, self._asked, self.op, announce)
+        self.op, first = await begin(self._guard, journal, self._asked, self.op, self._screen, announce)
         return first
 
     async def _repeat(self, journal: Journal) -> None:
@@ -122,7 +132,7 @@ class _Passing:
         changes = [each.change for each in touched]
         answer, lost = None, ""
         try:
-            answer, reply = await forward()
+            answer, reply = await forward(self._lease.may_write)
             outcomes = [
                 outcome if each.problem is None else Outcome(status=Status.FAILED, failure=each.problem)
                 for each, outcome in zip(touched, self._target.outcomes(changes, reply), strict=True)
@@ -156,13 +166,13 @@ class _Passing:
     ) -> None:
         packed = pack(outcomes)
         known = counts(touched, outcomes)
-        told = event(name, op=self.op, chunk=_CHUNK, lines=packed.reference, **known)
+        told = self._lease.event(name, chunk=_CHUNK, lines=packed.reference, **known)
         if answer and self._asked.keyed:
             reply = pack([_answer_line(answer)])
             await journal.store_lines(reply)
             told["reply"] = reply.reference
         operation = journal.state.operations[self.op]
-        closing = [ending(operation, self.op, self._screen, known)] if name == "sealed" else []
+        closing = [ending(operation, self._lease, self._screen, known)] if name == "sealed" else []
         await journal_done(journal, packed, told, *closing)
 
     def _in_doubt(self, journal: Journal, detail: str) -> InDoubt:

@@ -1,6 +1,5 @@
 """The plan of a revert: what a run did to each record, merged, and what taking it back means now."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,14 +10,15 @@ from msgspec.structs import replace
 
 from guard.core.compare import Judgement, judge
 from guard.core.errors import Refused
-from guard.core.lifecycle import RunState
+from guard.core.lifecycle import OperationState, RunState
 from guard.core.model import Action, Change, Image, Outcome, Resource, Reversibility, Status, Touched
-from guard.core.past import Past, asked_values, merge
+from guard.core.past import Past, asked_values, merge, moved_fields
 from guard.flows.guard import Guard
 from guard.flows.history import Recorded, recorded, recorded_chunks
 from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target
+from guard.tasks import all_or_none
 
 _NOT_OURS = "A record like it is there, but it is not certain that the run created it; it is left alone."
 
@@ -38,11 +38,13 @@ class Narrowing:
     ids: frozenset[str] | None = None
     fields: frozenset[str] | None = None
 
-    def has(self, record: Recorded) -> bool:
+    def has(self, record: Recorded, operation: OperationState) -> bool:
         change, outcome = record.touched.change, record.outcome
+        # A table may be called otherwise by the caller than by the database: staff, public.staff.
+        called = change.resource if record.touched.implied_by else operation.begun.get("resource")
         return (
             (self.operations is None or record.op in self.operations)
-            and (self.resources is None or change.resource in self.resources)
+            and (self.resources is None or bool({change.resource, called} & self.resources))
             and (self.ids is None or bool({change.id, outcome.id} & self.ids))
             # A record that was created or deleted is not a matter of single fields.
             and (self.fields is None or change.action is Action.UPDATE)
@@ -85,6 +87,8 @@ class Plan:
         self._new_ids = Table(tuple[str | None, Change])
         self.resources = Resources()
         self._renumbered = 0
+        self.narrowed = False
+        """The narrowing leaves out something that the run did."""
         self._targets: dict[str, None] = {}
         self._ranks: set[int] = set()
         self._opened_at = guard.now()
@@ -101,8 +105,13 @@ class Plan:
         self._opened_at = state.opened_at or self._opened_at
         refuse_unknown_operations(state, self._narrowing)
         async for records in recorded_chunks(journal, state):
-            if kept := [record for record in records if self._narrowing.has(record)]:
-                await self._add(state.operations[kept[0].op].target, kept)
+            operation = state.operations[records[0].op]
+            kept = [record for record in records if self._narrowing.has(record, operation)]
+            if len(kept) < len(records):
+                left = [record for record in records if not self._narrowing.has(record, operation)]
+                self.narrowed |= any(record.outcome.status is not Status.FAILED for record in left)
+            if kept:
+                await self._add(operation.target, kept)
         for revert in state.reverts:
             await self._load_new_ids(revert)
 
@@ -111,12 +120,13 @@ class Plan:
         rows = []
         for record in records:
             past = past_of(target, record.touched, record.outcome)
-            if past is not None:
-                search = record.touched.change if past.in_doubt and not past.id else None
-                key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
-                row = Row(target_name, past, past.id, search, self._opened_at if search else None)
-                rows.append((self._seq(target, past, record.position), key, row))
-                self._targets[target_name] = None
+            if past is None or self._leaves_out(past, await self.resources(target, past.resource)):
+                continue
+            search = record.touched.change if past.in_doubt and not past.id else None
+            key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
+            row = Row(target_name, past, past.id, search, self._opened_at if search else None)
+            rows.append((self._seq(target, past, record.position), key, row))
+            self._targets[target_name] = None
         for seq, key, row in self._rows.add(rows):  # the run has changed these before
             earlier = self._rows[key].past
             past = merge(earlier, row.past, await self.resources(target, row.past.resource))
@@ -126,6 +136,14 @@ class Plan:
         rank = FIRST if past.after is None and past.resource in target.referred_to else THEN
         self._ranks.add(rank)
         return rank * _RANK_SPAN - position
+
+    def _leaves_out(self, past: Past, resource: Resource) -> bool:
+        """Did the run change none of the fields that the narrowing names?"""
+        if self._narrowing.fields is None:
+            return False
+        fields = frozenset(moved_fields(past, resource)) | frozenset(past.asked or () if past.in_doubt else ())
+        self.narrowed |= not fields or not fields <= self._narrowing.fields
+        return fields.isdisjoint(self._narrowing.fields)
 
     async def _load_new_ids(self, revert: str) -> None:
         """What earlier reverts created again; an unknown outcome among them is searched for before trying again."""
@@ -213,7 +231,7 @@ async def judge_rows(
     look: Look, target: Target, rows: Sequence[Row], narrowing: Narrowing, resources: Resources, *, force: bool
 ) -> list[tuple[Row, Image, Judgement]]:
     """Each row with what its record holds now and the verdict on it."""
-    searched = iter(await asyncio.gather(*(_search(target, row, row.search) for row in rows if row.search)))
+    searched = iter(await all_or_none(*(_search(target, row, row.search) for row in rows if row.search)))
     found = [next(searched) if row.search else row for row in rows]
     now = await _look(look, [row for row in found if row.past.id])
     judged = []

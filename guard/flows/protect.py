@@ -2,18 +2,24 @@
 docs/design.md: begin → chunks through the target → end → answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 
 from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
+from guard.core.limits import RECORDS_MAX
 from guard.core.model import Change
+from guard.flows.callback import call_back
 from guard.flows.guard import Guard
+from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
-from guard.flows.recover import cut_off, ended
+from guard.flows.settle import cut_off, ended
 from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
+from guard.tasks import all_to_the_end
+
+_BATCH = 500
 
 
 class Records:
@@ -38,9 +44,13 @@ class Records:
                 records=[first, number],
             )
 
-    async def chunks(self, size: int) -> AsyncIterator[list[Change]]:
-        for batch in self._table.batches(size):
-            yield batch
+    def all(self) -> Iterator[Change]:
+        for batch in self._table.batches(_BATCH):
+            yield from batch
+
+    async def chunks(self, size: int) -> Chunks:
+        for numbered in enumerate(self._table.batches(size)):
+            yield numbered
 
     def close(self) -> None:
         self._table.close()
@@ -69,33 +79,60 @@ async def protect(
 async def _protect(
     guard: Guard, journal: Journal, asked: Asked, op: str, records: Records | None, begun: asyncio.Future[str]
 ) -> None:
-    target = guard.target(asked.target)
-    screen = Screen(target, accept=asked.accept_irreversible or guard.policy(asked.target).accept_irreversible)
-    if records and records.first:
-        screen.refuse(records.first)
+    target, screen = screened(guard, asked, records)
     if asked.keyed:
         await journal.catch_up()
 
     async def announce(_: str, events: list[Event]) -> None:
-        await asyncio.gather(journal.append(*events), guard.journals.mark_open(journal.run))
+        await all_to_the_end(journal.append(*events), guard.journals.mark_open(journal.run))
 
-    op, first = await begin(guard, journal, asked, op, announce)
+    op, first = await begin(guard, journal, asked, op, screen, announce)
     while not first and cut_off(await ended(guard, journal, op)):
-        op, first = await begin(guard, journal, asked, op, announce)
+        op, first = await begin(guard, journal, asked, op, screen, announce)
     begun.set_result(op)
     if not first:
         return
     with suppress(Unavailable):  # so that a long one is listed while it runs; `finish` tries again
         await guard.journals.mark_indexed(journal.state)
     try:
-        await Drive(guard, journal, op, target, screen)(_source(asked, target, records))
+        source = _source(asked, target, records, records_max(guard, target))
+        await Drive(guard, journal, Lease(guard, journal, op), target, screen)(source)
     finally:
         guard.driven[(journal.run, op)] -= 1
-        await finish(guard, journal)
+        await finish(guard, journal, shared=asked.keyed)
+    if asked.callback:
+        await call_back(guard, journal)
+        await finish(guard, journal, shared=asked.keyed)
+    await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
 
 
-def _source(asked: Asked, target: Target, records: Records | None) -> Callable[[Work], Chunks]:
-    """Where the chunks come from: the records sent, or the target's own selection."""
+def _source(asked: Asked, target: Target, records: Records | None, records_max: int) -> Callable[[Work], Chunks]:
+    """Where the chunks come from: the records sent, or the target's own selection, which is counted as it goes."""
     if records is not None:
         return lambda _: records.chunks(target.chunk_records)
-    return lambda work: work.select(asked.resource, asked.action, asked.fields, asked.where or {})
+    selected = (asked.resource, asked.action, asked.fields, asked.where or {})
+    return lambda work: at_most(records_max, work.select(*selected))
+
+
+def records_max(guard: Guard, target: Target) -> int:
+    return min(RECORDS_MAX, guard.policy(target.name).records_max)
+
+
+def screened(guard: Guard, asked: Asked, records: Records | None) -> tuple[Target, Screen]:
+    """The target and its policy. Raises Refused where already the kind of change is not allowed."""
+    target = guard.target(asked.target)
+    screen = Screen(target, accept=asked.accept_irreversible or guard.policy(asked.target).accept_irreversible)
+    if records and records.first:
+        screen.refuse(records.first)
+    return target, screen
+
+
+async def at_most(records_max: int, selected: AsyncIterator[list[Change]]) -> Chunks:
+    """What a target selects, numbered, and counted as it goes. Raises Refused beyond the limit."""
+    number = count = 0
+    async for changes in selected:
+        count += len(changes)
+        if count > records_max:
+            raise Refused("too_large", f"The filter means more than {records_max} records. Nothing was written.")
+        yield number, changes
+        number += 1

@@ -1,50 +1,31 @@
-"""Recover: drive runs that were cut off to their end. What was sent is settled by reading, never sent again."""
+"""Recover: runs that nobody drives any more are found by their marks, and driven on to their end."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
-from guard.core.entries import pack
+import structlog
+
 from guard.core.errors import GuardError
-from guard.core.lifecycle import ChunkState, OperationState, event
-from guard.core.model import Outcome, Status
+from guard.core.lifecycle import Illegal
+from guard.flows.callback import call_back
 from guard.flows.guard import Guard
-from guard.flows.history import chunk_records
-from guard.flows.operation import Screen, ending, finish
-from guard.flows.passage import counts, journal_done
-from guard.store.journal import PROCESS, Journal
-from guard.target.base import Target
+from guard.flows.operation import finish
+from guard.flows.queued import drive, put
+from guard.flows.settle import (
+    end_operation,
+    goes_on_later,
+    is_abandoned,
+    is_revert_abandoned,
+    is_silent,
+    take_over_revert,
+)
+from guard.queue.base import Full, Job
+from guard.store.journal import Journal
 
-QUIET_S = 60.0
-"""A run that was silent for so long is nobody's."""
-
-
-_POLL_S = 0.25
-
-
-async def ended(guard: Guard, journal: Journal, op: str) -> OperationState:
-    """Wait until an operation has ended, whoever drives it; one that nobody drives any more is ended here."""
-    while journal.state.operations[op].phase != "ended":
-        if _is_abandoned(guard, journal, op):
-            await _end_operation(guard, journal, op, journal.state.operations[op])
-        else:
-            await asyncio.sleep(_POLL_S)
-            await journal.catch_up()
-    return journal.state.operations[op]
-
-
-def cut_off(operation: OperationState) -> bool:
-    """Did it come to nothing because nobody was there to drive it? Then an equal request begins it anew."""
-    return bool(operation.ended.get("recovered")) and operation.ended["status"] == "failed"
-
-
-def _is_abandoned(guard: Guard, journal: Journal, op: str) -> bool:
-    """One of this process that no task of it drives; one of another process that has been silent for long."""
-    state = journal.state
-    if state.operations[op].writer.startswith(PROCESS):
-        return not guard.driven[(state.run, op)]
-    return guard.now() - (state.changed_at or guard.now()) >= timedelta(seconds=QUIET_S)
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,85 +34,103 @@ class Recovered:
     detail: str
 
 
-async def recover(guard: Guard, *, at_once: bool = False) -> AsyncIterator[Recovered]:
-    """End every unfinished run that is nobody's. `at_once`: also those that showed life a moment ago."""
-    runs = [run async for run in guard.journals.unfinished()]
-    for run in runs:
-        with guard.journals.use(run) as journal:
+class Recovery:
+    """Finds and ends what is nobody's. Kept by a process that sweeps again and again."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._empty_since: dict[str, datetime] = {}
+
+    async def sweep_forever(self) -> None:
+        """At the start and then twice a lease: what a killed copy left behind is ended by those that live."""
+        while True:
             try:
-                yield Recovered(run, await _recover(guard, journal, at_once=at_once))
+                async for recovered in self.sweep():
+                    if recovered.detail not in _QUIET:
+                        log.info("recovered", run=recovered.run, detail=recovered.detail)
             except GuardError as error:
-                yield Recovered(run, f"could not be ended: {error.detail}")
+                log.warning("sweep_failed", code=error.code)
+            await asyncio.sleep(self._guard.lease_s / 2)
 
+    async def sweep(self, *, at_once: bool = False) -> AsyncIterator[Recovered]:
+        """End every unfinished run that is nobody's. `at_once`: also those whose lease is not over.
 
-async def _recover(guard: Guard, journal: Journal, *, at_once: bool) -> str:
-    state = await journal.catch_up()
-    if state.phase == "none":
-        await guard.journals.unmark_open(journal.run)
-        return "had not begun; nothing was sent"
-    if not at_once and guard.now() - (state.changed_at or guard.now()) < timedelta(seconds=QUIET_S):
-        return "is going on; left alone"
-    settled = 0
-    for op, operation in state.operations.items():
-        if operation.phase == "open":
-            settled += await _end_operation(guard, journal, op, operation)
-    if of := state.opened.get("of"):
-        await _end_revert(guard, of, state.run)
-    for revert in [revert for revert, over in state.reverts.items() if over is None]:
-        await _recover_revert(guard, journal, revert, at_once=at_once)
-    await guard.journals.mark_indexed(state)
-    await finish(guard, journal)
-    return f"ended; {settled} records were settled by reading"
+        Raises Unavailable where the store cannot be listed; what goes wrong with one run is told as its detail.
+        """
+        runs = [run async for run in self._guard.journals.unfinished()]
+        self._empty_since = {run: since for run, since in self._empty_since.items() if run in runs}
+        for run in runs:
+            with self._guard.journals.use(run) as journal:
+                try:
+                    yield Recovered(run, await self._recover(journal, at_once=at_once))
+                except Illegal:
+                    yield Recovered(run, "was taken over by another Guard")
+                except GuardError as error:
+                    yield Recovered(run, f"could not be ended: {error.detail}")
 
-
-async def _end_operation(guard: Guard, journal: Journal, op: str, operation: OperationState) -> int:
-    target = guard.target(operation.target)
-    settled = 0
-    for number, chunk in sorted(operation.chunks.items()):
-        if chunk.phase in ("sending", "written", "settled"):
-            settled += await _settle_chunk(journal, op, number, chunk, target)
-    known = {name: operation.count(name) for name in ("applied", "failed", "unknown")}
-    ended = ending(operation, op, Screen(target, accept=True), known)
-    await journal.append({**ended, "recovered": True})
-    return settled
-
-
-async def _settle_chunk(journal: Journal, op: str, number: int, chunk: ChunkState, target: Target) -> int:
-    if chunk.phase == "written" and chunk.receipt is not None:
-        committed = await target.committed(chunk.receipt)
-        if committed is not None:
-            numbers = {"applied": chunk.records, "failed": 0} if committed else {"applied": 0, "failed": chunk.records}
-            undone = {} if committed else {"rolled_back": True}
-            await journal.append(event("sealed", op=op, chunk=number, unknown=0, **numbers, **undone))
-            return chunk.records
-    known = await chunk_records(journal, chunk)
-    touched = [each for each, _ in known]
-    async with target.work() as work:
-        outcomes = await work.after(touched, [_open(outcome) for _, outcome in known])
-    packed = pack(outcomes)
-    sealed = event("sealed", op=op, chunk=number, lines=packed.reference, **counts(touched, outcomes))
-    await journal_done(journal, packed, sealed)
-    return chunk.records
-
-
-def _open(outcome: Outcome) -> Outcome:
-    """As `after` takes it: an outcome that was never journaled is unknown."""
-    return outcome if outcome.status is not Status.UNKNOWN else Outcome(status=Status.UNKNOWN, failure=outcome.failure)
-
-
-async def _recover_revert(guard: Guard, journal: Journal, revert: str, *, at_once: bool) -> None:
-    """A revert of this run that was cut off, perhaps before it had a journal or a mark of its own."""
-    with guard.journals.use(revert) as own:
-        state = await own.catch_up()
+    async def _recover(self, journal: Journal, *, at_once: bool) -> str:
+        guard, state = self._guard, await journal.catch_up()
         if state.phase == "none":
-            await journal.append(event("revert_ended", revert=revert, status="failed"))
-        else:
-            await _recover(guard, own, at_once=at_once)
+            return await self._forget_empty(journal.run, at_once=at_once)
+        settled = 0
+        for op, operation in list(state.operations.items()):
+            if operation.phase != "open":
+                continue
+            if not at_once and not is_abandoned(guard, journal, op):
+                return _GOING_ON
+            if not goes_on_later(state, op):
+                settled += await end_operation(guard, journal, op)
+            elif not await self._take_up(Job(operation.target, journal.run, op), at_once=at_once):
+                return _WAITS
+        if not await self._end_reverts(journal, at_once=at_once):
+            return _GOING_ON
+        await call_back(guard, journal)
+        await finish(guard, journal, shared=True)
+        return f"ended; {settled} records were settled by reading"
+
+    async def _end_reverts(self, journal: Journal, *, at_once: bool) -> bool:
+        """Reverts of this run that nobody carries out, and this one if it is one. False: somebody does."""
+        state = journal.state
+        if of := state.opened.get("of"):
+            if not at_once and not state.operations and not is_silent(self._guard, state.changed_at):
+                return False
+            await self._end_revert(of, journal, at_once=at_once)
+        for revert in [revert for revert, over in state.reverts.items() if over is None]:
+            if not at_once and not await self._is_revert_abandoned(journal, revert):
+                return False
+            await take_over_revert(self._guard, journal, revert)
+        return True
+
+    async def _take_up(self, job: Job, *, at_once: bool) -> bool:
+        """An accepted operation gets its place in the queue again; by hand it is driven here and now."""
+        if at_once:
+            return await drive(self._guard, job, at_once=True)
+        with suppress(Full):  # the next sweep tries again
+            await put(self._guard, job)
+        return False
+
+    async def _forget_empty(self, run: str, *, at_once: bool) -> str:
+        """A mark without a journal: its run begins at this moment, or its Guard died before that."""
+        since = self._empty_since.setdefault(run, self._guard.now())
+        if not at_once and not is_silent(self._guard, since):
+            return _NOT_BEGUN_YET
+        await self._guard.journals.unmark_open(run)
+        return "had not begun; nothing was sent"
+
+    async def _end_revert(self, of: str, own: Journal, *, at_once: bool) -> None:
+        """The run that was being taken back hears that this revert is over; another one may begin."""
+        with self._guard.journals.use(of) as journal:
+            state = await journal.catch_up()
+            going_on = own.run in state.reverts and state.reverts[own.run] is None
+            if going_on and (at_once or await self._is_revert_abandoned(journal, own.run)):
+                await take_over_revert(self._guard, journal, own.run)
+                await finish(self._guard, journal, shared=True)
+
+    async def _is_revert_abandoned(self, journal: Journal, revert: str) -> bool:
+        return journal.run not in self._guard.reverting and await is_revert_abandoned(self._guard, journal, revert)
 
 
-async def _end_revert(guard: Guard, of: str, revert: str) -> None:
-    """The run that was being taken back hears that this revert is over; another one may begin."""
-    with guard.journals.use(of) as journal:
-        state = await journal.catch_up()
-        if revert in state.reverts and state.reverts[revert] is None:
-            await journal.append(event("revert_ended", revert=revert, status="partly_reverted"))
+_WAITS = "waits in the queue"
+_GOING_ON = "is going on; left alone"
+_NOT_BEGUN_YET = "has not begun yet; left alone"
+_QUIET = {_GOING_ON, _NOT_BEGUN_YET, _WAITS}

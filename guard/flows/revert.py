@@ -6,32 +6,37 @@ journal, a revert URL (redo), and can be cut anywhere and repeated: what went ba
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, Literal
 
 from msgspec import structs
 
 from guard.core.compare import JudgedLine, Judgement
 from guard.core.entries import pack
-from guard.core.errors import Conflict, GuardError, Refused
+from guard.core.errors import Conflict, GuardError, Refused, Unavailable
 from guard.core.ids import derived_run_id
-from guard.core.lifecycle import Illegal, RunState, event, outcome_status
+from guard.core.lifecycle import Illegal, event, outcome_status
 from guard.core.limits import ANSWER_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX
 from guard.core.model import Action, Change, Failure, Image, Outcome, Reversibility, Status, Touched, Verdict
 from guard.core.past import equal, members
+from guard.flows.callback import call_back
 from guard.flows.guard import Guard
+from guard.flows.lease import Lease
 from guard.flows.operation import finish
 from guard.flows.passage import Passage, journal_done
 from guard.flows.plan import Narrowing, Plan, Row, judge_rows, refuse_unknown_operations
+from guard.flows.settle import is_revert_abandoned, take_over_revert
+from guard.flows.stop import end_all
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
+from guard.tasks import AtMost, Cut, all_to_the_end, unless
 
 Judged = tuple[Row, Image, Judgement]
 
+_FITS_NOTHING = "Nothing that the run did fits all of these ids, fields, resources and operations."
 _DEPENDENT = "Other records depend on this one now; deleting it would delete or change them."
-_ABANDONED_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class RevertAsked:
     client: str
     narrowing: Narrowing = field(default_factory=Narrowing)
     on_conflict: Literal["skip", "force", "abort"] = "skip"
+    callback: str = ""
 
 
 @dataclass(slots=True)
@@ -110,7 +116,8 @@ async def preview(guard: Guard, asked: RevertAsked) -> tuple[Tally, list[Judged]
 
 
 async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Plan:
-    """The plan of a run whose journal is whole. The caller closes it. Raises Refused, Corrupt."""
+    """The plan of a run whose journal is whole. The caller closes it. Raises Refused (also where the narrowing fits
+    nothing: a misspelt id is not a revert), Corrupt."""
     state = await journal.catch_up()
     if state.phase == "none":
         raise Refused("not_found", f"There is no run {journal.run}.")
@@ -118,6 +125,8 @@ async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Pla
     plan = Plan(guard, narrowing)
     try:
         await plan.load(journal, state)
+        if plan.narrowed and not len(plan):
+            raise Refused("invalid_request", f"{_FITS_NOTHING} Nothing was written.")
     except BaseException:
         plan.close()
         raise
@@ -146,27 +155,38 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
     Raises Conflict where another revert of the run is going on, or where there are conflicts and on_conflict is
     "abort"; Refused, Unavailable, Corrupt where nothing was written.
     """
-    await guard.stop(asked.run)
     with guard.journals.use(asked.run) as journal:
         state = await journal.catch_up()
         if state.phase == "none":
             raise Refused("not_found", f"There is no run {asked.run}.")
-        if state.revoked:
-            raise Refused("revoked_token", "This run's revert URL was revoked.")
         refuse_unknown_operations(state, asked.narrowing)
+        if state.running:
+            await end_all(guard, journal, "closing")
+        if asked.narrowing != Narrowing():
+            # Before the run is closed: a narrowing that fits nothing changes nothing.
+            (await load_plan(guard, journal, asked.narrowing)).close()
         if asked.on_conflict == "abort":
             await _refuse_conflicts(guard, asked)
         # Unfinished again, for recovery to find should this be cut off before the revert's own journal begins.
         await guard.journals.mark_open(asked.run)
-        revert_run = await _claim(guard, journal, state)
+        revert_run = await _claim(guard, journal)
         status = "failed"
         try:
             with guard.journals.use(revert_run) as own:
                 status = await _carry_out(guard, asked, journal, own)
         finally:
-            await journal_done(journal, None, event("revert_ended", revert=revert_run, status=status))
-        await finish(guard, journal)
+            with suppress(Illegal):  # it was believed dead, and another Guard has ended it
+                await journal_done(journal, None, event("revert_ended", revert=revert_run, status=status))
+        if asked.callback:
+            await _call_back(guard, revert_run)
+        await finish(guard, journal, shared=True)
     return revert_run
+
+
+async def _call_back(guard: Guard, revert_run: str) -> None:
+    with guard.journals.use(revert_run) as own:
+        await call_back(guard, own)
+        await finish(guard, own, shared=True)
 
 
 async def _refuse_conflicts(guard: Guard, asked: RevertAsked) -> None:
@@ -180,51 +200,80 @@ async def _refuse_conflicts(guard: Guard, asked: RevertAsked) -> None:
         )
 
 
-async def _claim(guard: Guard, journal: Journal, state: RunState) -> str:
+async def _claim(guard: Guard, journal: Journal) -> str:
     """Close the run and say in its journal that this revert is the one that is going on."""
-    if state.phase == "reverting":
-        await _refuse_unless_abandoned(guard, state, list(state.reverts)[-1])
-    revert_run = derived_run_id("revert", state.run, str(len(state.reverts)))
-    first = [event("closing")] if state.phase == "open" else []
-    if state.phase == "reverting":  # by one that was abandoned
-        first = [event("revert_ended", revert=list(state.reverts)[-1], status="failed")]
+    state = journal.state
     try:
+        if state.phase == "reverting":
+            await _take_over_if_abandoned(guard, journal, list(state.reverts)[-1])
+        revert_run = derived_run_id("revert", state.run, str(len(state.reverts)))
+        first = [event("closing")] if state.phase in ("open", "stopped") else []
         await journal.append(*first, event("revert_begun", revert=revert_run))
     except Illegal:
-        raise _busy(revert_run) from None
+        raise _busy(guard, next(reversed(state.reverts), journal.run)) from None
     return revert_run
 
 
-async def _refuse_unless_abandoned(guard: Guard, state: RunState, last: str) -> None:
-    with guard.journals.use(last) as journal:
-        own = await journal.catch_up()
-    silent_since = own.changed_at or state.changed_at or guard.now()
-    if guard.now() - silent_since < timedelta(seconds=_ABANDONED_AFTER_S):
-        raise _busy(last)
+async def _take_over_if_abandoned(guard: Guard, journal: Journal, last: str) -> None:
+    if not await is_revert_abandoned(guard, journal, last):
+        raise _busy(guard, last)
+    await take_over_revert(guard, journal, last)
 
 
-def _busy(run: str) -> Conflict:
+def _stopped() -> Conflict:
+    return Conflict(
+        "run_closed", "The revert was stopped. What it had not come to is as it was; revert again to go on."
+    )
+
+
+def _busy(guard: Guard, run: str) -> Conflict:
     return Conflict(
         "busy",
         f"Another revert of this run is going on ({run}). If it was cut off, this one can be repeated "
-        f"{_ABANDONED_AFTER_S:.0f} s after its last sign of life. Nothing was written by this call.",
+        f"{guard.lease_s * 1.5:.0f} s after its last sign of life. Nothing was written by this call.",
         run=run,
     )
 
 
 async def _carry_out(guard: Guard, asked: RevertAsked, journal: Journal, own: Journal) -> str:
-    plan = await load_plan(guard, journal, asked.narrowing)
     try:
-        await own.append(event("opened", kind="revert", client=asked.client, of=asked.run))
-        await asyncio.gather(guard.journals.mark_open(own.run), guard.journals.mark_indexed(own.state))
-        whole = True
-        for number, name in enumerate(plan.targets()):
-            taking_back = TakeBack(guard, asked, plan, own, f"op_{number + 1}", guard.target(name))
-            whole &= await taking_back()
+        opened = event("opened", kind="revert", client=asked.client, of=asked.run, callback=asked.callback or None)
+        await own.append(opened)
+    except Illegal:
+        raise _busy(guard, own.run) from None
+    await all_to_the_end(guard.journals.mark_open(own.run), guard.journals.mark_indexed(own.state))
+    try:
+        async with _alive(guard, own):
+            plan = await load_plan(guard, journal, asked.narrowing)
+        try:
+            whole = not plan.narrowed
+            for number, name in enumerate(plan.targets()):
+                taking_back = TakeBack(guard, asked, plan, own, f"op_{number + 1}", guard.target(name))
+                whole &= await taking_back()
+        finally:
+            plan.close()
     finally:
-        plan.close()
-    await finish(guard, own)
+        await finish(guard, own, shared=True)
     return "reverted" if whole else "partly_reverted"
+
+
+@asynccontextmanager
+async def _alive(guard: Guard, own: Journal) -> AsyncIterator[None]:
+    """Show life while a revert has no operation yet: the plan of a large run takes long to read."""
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(guard.lease_s / 3)
+            with suppress(Unavailable):
+                await own.append(event("alive"))
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        with suppress(asyncio.CancelledError, Illegal):
+            await telling
 
 
 class TakeBack:
@@ -235,7 +284,7 @@ class TakeBack:
         self._asked = asked
         self._plan = plan
         self._journal = journal
-        self._op = op
+        self._lease = Lease(guard, journal, op)
         self._target = target
         self._tally = Tally()
         self._level = Reversibility.FULL
@@ -243,20 +292,52 @@ class TakeBack:
 
     async def __call__(self) -> bool:
         """True: everything that was asked for is as it was before the run."""
-        begun = event("begun", op=self._op, target=self._target.name, action="revert", door="revert", request="")
-        await self._journal.append(begun)
         try:
-            async with self._target.work() as work:
-                passage = Passage(self._journal, self._op, self._target, work)
+            await self._begin()
+        except Illegal:
+            raise _busy(self._guard, self._journal.run) from None
+        try:
+            async with self._lease.kept():
+                await self._drive()
+                await self._end()
+        except Illegal:
+            raise Conflict(
+                "busy", "This revert was believed dead and was taken over by another Guard.", run=self._journal.run
+            ) from None
+        finally:
+            self._guard.driven[(self._journal.run, self._lease.op)] -= 1
+        operation = self._journal.state.operations[self._lease.op]
+        if self._stopped_by and not operation.count("applied") + operation.count("unknown") + operation.unsettled():
+            raise self._stopped_by
+        return self._tally.whole and self._stopped_by is None
+
+    async def _begin(self) -> None:
+        key = (self._journal.run, self._lease.op)
+        self._guard.driven[key] += 1
+        asked = {"target": self._target.name, "action": "revert", "door": "revert", "request": ""}
+        try:
+            await self._journal.append(self._lease.event("begun", lease_s=self._guard.lease_s, **asked))
+        except BaseException:
+            self._guard.driven[key] -= 1
+            raise
+
+    async def _drive(self) -> None:
+        try:
+            # What one record cannot get back never keeps the others from it (I3).
+            async with self._target.work(self._may_write, salvage=True) as work:
+                passage = Passage(self._journal, self._lease, self._target, work)
                 road = self._one_by_one if self._target.traits.isolated else self._overlapping
                 await road(passage, work)
         except GuardError as error:
             self._stopped_by = self._stopped_by or error
-        await self._end()
-        operation = self._journal.state.operations[self._op]
-        if self._stopped_by and not operation.count("applied") + operation.count("unknown") + operation.unsettled():
-            raise self._stopped_by
-        return self._tally.whole and self._stopped_by is None
+        except (Cut, Illegal):
+            self._stopped_by = self._stopped_by or _stopped()
+
+    def _may_write(self) -> bool:
+        stopped = self._journal.closed.is_set() or self._guard.draining.is_set()
+        if stopped:
+            self._stopped_by = self._stopped_by or _stopped()
+        return not stopped and self._lease.may_write()
 
     async def _one_by_one(self, passage: Passage, work: Work) -> None:
         """A database: the whole revert in one transaction."""
@@ -272,36 +353,29 @@ class TakeBack:
     async def _overlapping(self, passage: Passage, work: Work) -> None:
         number = 0
         for rank in self._plan.ranks():
-            slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT_MAX)
-            tasks: set[asyncio.Task[None]] = set()
-            for rows in self._batches(rank):
-                await slots.acquire()
-                if self._stopped_by or self._journal.run in self._guard.stopping:
-                    break
-                task = asyncio.create_task(self._try_chunk(passage, work, number, rows, slots))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-                number += 1
-            await asyncio.gather(*tasks)
+            async with AtMost(CHUNKS_IN_FLIGHT_MAX) as under_way:
+                for rows in self._batches(rank):
+                    await under_way.room()
+                    if self._stopped_by:
+                        break
+                    under_way.start(self._try_chunk(passage, work, number, rows))
+                    number += 1
 
     def _batches(self, rank: int | None) -> Any:
         return self._plan.batches(self._target.chunk_records, target=self._target.name, rank=rank)
 
-    async def _try_chunk(
-        self, passage: Passage, work: Work, number: int, rows: Sequence[Row], slots: asyncio.Semaphore
-    ) -> None:
+    async def _try_chunk(self, passage: Passage, work: Work, number: int, rows: Sequence[Row]) -> None:
         try:
             await self._chunk(passage, work, number, rows)
         except GuardError as error:
             self._stopped_by = self._stopped_by or error
-        finally:
-            slots.release()
+        except (Cut, Illegal):
+            self._stopped_by = self._stopped_by or _stopped()
 
     async def _chunk(self, passage: Passage, work: Work, number: int, rows: Sequence[Row]) -> None:
         force = self._asked.on_conflict == "force"
-        judged = await judge_rows(
-            work.look, self._target, rows, self._asked.narrowing, self._plan.resources, force=force
-        )
+        judging = judge_rows(work.look, self._target, rows, self._asked.narrowing, self._plan.resources, force=force)
+        judged = await unless((self._journal.closed, self._guard.draining), judging)
         compensated = [each for each in judged if each[2].compensation]
         touched, judged = await self._prepare(work, judged, compensated)
         told = [
@@ -311,7 +385,7 @@ class TakeBack:
         ]
         packed = pack(told)
         await self._journal.store_lines(packed)
-        note = event("judged", op=self._op, chunk=number, lines=packed.reference, **_verdict_counts(judged))
+        note = self._lease.event("judged", chunk=number, lines=packed.reference, **_verdict_counts(judged))
         for _, _, judgement in judged:
             self._tally.judged(judgement)
         if not touched:
@@ -376,13 +450,12 @@ class TakeBack:
         return Failure("not_restored", f"The target did not take back {', '.join(sorted(wrong))}.")
 
     async def _end(self) -> None:
-        operation = self._journal.state.operations[self._op]
+        operation = self._journal.state.operations[self._lease.op]
         applied, failed = operation.count("applied"), operation.count("failed")
         unknown = operation.count("unknown") + operation.unsettled()
         problem = self._stopped_by
-        ended = event(
+        ended = self._lease.event(
             "ended",
-            op=self._op,
             status="partial" if problem and applied else outcome_status(applied, failed + bool(problem), unknown),
             records=applied + failed + unknown,
             reversible=self._level.value,

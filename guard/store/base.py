@@ -35,6 +35,10 @@ class Unknown(StoreError):
     pass
 
 
+def closed() -> Unavailable:
+    return Unavailable("The store is closed.")
+
+
 class Store(Protocol):
     """Keys are relative, '/'-separated, of characters [A-Za-z0-9._~-]; values are bytes, at most a few MiB.
 

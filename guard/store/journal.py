@@ -7,9 +7,9 @@ missed, asks the lifecycle again, and only then tries the next number.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from guard.core.entries import Entry, Event, Packed, decode, encode, entry_key, image_key, unpack
 from guard.core.errors import Corrupt, Unavailable
@@ -21,8 +21,6 @@ Clock = Callable[[], datetime]
 T = TypeVar("T")
 
 _READ_AHEAD = 16
-PROCESS = secrets.token_hex(8)
-"""What the entries of this process call their writer, up to the hyphen."""
 
 
 def utc_now() -> datetime:
@@ -32,13 +30,16 @@ def utc_now() -> datetime:
 class Journal:
     """One run's journal. Made by `Journals`, which keeps one per run and process."""
 
-    def __init__(self, store: Store, run: str, clock: Clock = utc_now) -> None:
+    def __init__(self, store: Store, run: str, clock: Clock = utc_now, writer: str = "") -> None:
         self._store = store
         self._clock = clock
+        self._writer = writer or secrets.token_hex(8)
         self._waiting: list[tuple[list[Event], asyncio.Future[Entry]]] = []
         self._writing = False
         self._nonce = 0
         self.state = RunState(run)
+        self.closed = asyncio.Event()
+        """Nothing more of the run may be sent: it was stopped, or is taken back."""
 
     @property
     def run(self) -> str:
@@ -48,8 +49,13 @@ class Journal:
         """Fold in what others appended."""
         async for entry in read_entries(self._store, self.run, self.state.n):
             if entry.n == self.state.n:  # a concurrent append of ours may have folded it in meanwhile
-                self.state.apply(entry)
+                self._apply(entry)
         return self.state
+
+    def _apply(self, entry: Entry) -> None:
+        self.state.apply(entry)
+        if self.state.phase != "open":
+            self.closed.set()
 
     async def append(self, *events: Event) -> Entry:
         """Return the entry that carries the events, once it is durable.
@@ -95,7 +101,7 @@ class Journal:
         while group := self._still_legal(group):
             events = [event for events, _ in group for event in events]
             self._nonce += 1
-            n, writer = self.state.n, f"{PROCESS}-{self._nonce}"
+            n, writer = self.state.n, f"{self._writer}-{self._nonce}"
             _, data = encode(self.run, n, self.state.prev, self._clock(), writer, events)
             try:
                 await self._store.create(entry_key(self.run, n), data)
@@ -109,7 +115,7 @@ class Journal:
                 raise store_unavailable(error) from error
             entry = decode(self.run, n, data)
             if self.state.n == n:  # somebody who read meanwhile may have folded it in already
-                self.state.apply(entry)
+                self._apply(entry)
             for _, done in group:
                 if not done.done():
                     done.set_result(entry)
@@ -161,13 +167,20 @@ class Journal:
         if ref.object is None:
             entry = await read_entry(self._store, self.run, ref.n)
             return unpack(self.run, entry.events[ref.index][member], None, kind)
+        return await self.named_lines({"object": ref.object}, kind)
+
+    async def named_lines(self, reference: Mapping[str, Any], kind: type[T]) -> list[T]:
+        """The lines of a reference, as `pack` made it. Raises Corrupt, Unavailable."""
+        name = reference.get("object")
+        if name is None:
+            return unpack(self.run, reference, None, kind)
         try:
-            stored = await self._store.get(image_key(self.run, ref.object))
+            stored = await self._store.get(image_key(self.run, name))
         except KeyMissing:
-            raise Corrupt("corrupt", f"An image of {self.run} is missing.", run=self.run, image=ref.object) from None
+            raise Corrupt("corrupt", f"An image of {self.run} is missing.", run=self.run, image=name) from None
         except StoreError as error:
             raise store_unavailable(error) from error
-        return unpack(self.run, {"object": ref.object}, stored, kind)
+        return unpack(self.run, reference, stored, kind)
 
 
 async def read_entry(store: Store, run: str, n: int) -> Entry:

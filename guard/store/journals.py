@@ -1,5 +1,6 @@
 """The journals of a store: one writer per run in this process, the index of runs, the markers of unfinished ones."""
 
+import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from datetime import datetime
 
 from guard.core.entries import entry_key
 from guard.core.errors import Corrupt, Refused
-from guard.core.ids import index_after, index_key, indexed
+from guard.core.ids import index_after, index_key, indexed, is_run_id
 from guard.core.lifecycle import RunState
 from guard.core.limits import IDLE_JOURNALS_MAX
 from guard.store.base import KeyTaken, Store, StoreError
@@ -18,6 +19,8 @@ class Journals:
     def __init__(self, store: Store, clock: Clock = utc_now) -> None:
         self.store = store
         self.clock = clock
+        self.writer = secrets.token_hex(8)
+        """What the entries of this copy of Guard call their writer, up to the hyphen."""
         self._journals: OrderedDict[str, Journal] = OrderedDict()
         self._users: Counter[str] = Counter()
 
@@ -27,7 +30,7 @@ class Journals:
 
         Those not in use are kept for a while, so that the next call of the same run reads only what is new.
         """
-        journal = self._journals.setdefault(run, Journal(self.store, run, self.clock))
+        journal = self._journals.setdefault(run, Journal(self.store, run, self.clock, self.writer))
         self._journals.move_to_end(run)
         self._users[run] += 1
         try:
@@ -43,11 +46,18 @@ class Journals:
 
     async def state(self, run: str) -> RunState:
         """The run as its journal tells. Raises Refused (not_found), Corrupt, Unavailable."""
+        if not is_run_id(run):
+            raise Refused("not_found", f"There is no run {run[:80]}.")
         with self.use(run) as journal:
             state = await journal.catch_up()
         if state.phase == "none":
             raise Refused("not_found", f"There is no run {run}.")
         return state
+
+    async def refuse_unknown(self, run: str) -> None:
+        """Raise Refused where nothing at all is stored of the run, be it whole or damaged."""
+        if not is_run_id(run) or not [key async for key in self._keys(f"runs/{run}/")]:
+            raise Refused("not_found", f"There is no run {run[:80]}.")
 
     async def refuse_gap(self, state: RunState) -> None:
         """Raise Corrupt where the store lists entries beyond the one at which reading ended: one is missing."""

@@ -17,9 +17,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from guard.store.base import KeyMissing, KeyTaken, Unavailable, Unknown
+from guard.store.base import KeyMissing, KeyTaken, Unavailable, Unknown, closed
 from guard.store.keys import check_key, check_prefix, is_name
-from guard.store.threads import Threads
+from guard.threads import Threads
 
 _TEMP = "+tmp"
 _TEMP_AGE_MAX_S = 3600.0
@@ -39,7 +39,7 @@ class LocalStore:
             _make_root(self._root)
             self._temp.mkdir(mode=0o700, exist_ok=True)
             self._sweep()
-        self._threads = Threads("guard-local", _THREADS)
+        self._threads = Threads("guard-local", _THREADS, closed)
 
     async def create(self, key: str, data: bytes) -> None:
         check_key(key)

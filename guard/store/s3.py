@@ -5,8 +5,9 @@ another writer is at it, which may be tried again. An answer may also be lost af
 proxy may repeat a PUT by itself, so that our own success comes back as 412. Therefore every create carries a random
 writer id in the object's metadata, and whatever is not a plain success is settled by reading whose object is there.
 
-Needs s3:PutObject, s3:GetObject, s3:DeleteObject on the objects and s3:ListBucket on the bucket; without the last,
-S3 answers 403 instead of "no such key".
+Needs s3:PutObject and s3:GetObject on the objects, s3:DeleteObject on those that are ever removed (open/ and probe/),
+and s3:ListBucket on the bucket; without the last, S3 answers 403 instead of "no such key".
+infra/cloudformation.yaml grants exactly these.
 """
 
 import asyncio
@@ -35,9 +36,9 @@ from botocore.exceptions import (
 from botocore.handlers import add_expect_header
 from botocore.parsers import ResponseParserError
 
-from guard.store.base import KeyMissing, KeyTaken, Unavailable, Unknown
+from guard.store.base import KeyMissing, KeyTaken, Unavailable, Unknown, closed
 from guard.store.keys import check_key, check_prefix, is_key
-from guard.store.threads import Threads
+from guard.threads import Threads
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -95,7 +96,7 @@ class S3Store:
         self._bucket = bucket
         self._root = f"{check_key(prefix)}/" if prefix else ""
         self._client = _client(endpoint_url, region, connect_timeout_s, read_timeout_s)
-        self._threads = Threads("guard-s3", _THREADS)
+        self._threads = Threads("guard-s3", _THREADS, closed)
 
     async def create(self, key: str, data: bytes) -> None:
         check_key(key)

@@ -8,13 +8,19 @@ async with target.work() as work:            # a database: one transaction; an A
     await work.commit()                      # a database: now it is so; an API: nothing
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
 from guard.core.model import Change, Image, Known, Outcome, Resource, Reversal, Touched
 from handlers.base import Traits
+
+MayWrite = Callable[[], bool]
+
+
+def always() -> bool:
+    return True
 
 
 class Work(Protocol):
@@ -91,7 +97,12 @@ class Target(Protocol):
 
     def reversal(self, change: Change, before: Image) -> Reversal: ...
 
-    def work(self) -> AbstractAsyncContextManager[Work]: ...
+    def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AbstractAsyncContextManager[Work]:
+        """`may_write` is asked before every write; where it says no, nothing more is sent (a database: the flow asks
+        before it commits). `salvage`: a record that a database refuses fails alone (a revert); else it refuses the
+        whole work.
+        """
+        ...
 
     async def find(self, change: Change) -> str | None:
         """The id of the record that a create may have made; None: there is none. Raises Refused, Unavailable."""

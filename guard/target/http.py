@@ -1,6 +1,5 @@
 """Runs a handler over HTTP: finds, reads, writes and reads back the records of one operation."""
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,11 +11,25 @@ from msgspec.structs import replace
 
 from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
-from guard.core.model import Action, Change, Failure, Image, Key, Known, Outcome, Resource, Reversal, Status, Touched
-from guard.core.past import changed_fields
-from guard.target.base import Work
+from guard.core.model import (
+    Action,
+    Change,
+    Failure,
+    Fields,
+    Image,
+    Key,
+    Known,
+    Outcome,
+    Resource,
+    Reversal,
+    Status,
+    Touched,
+)
+from guard.core.past import changed_fields, members
+from guard.target.base import MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.locks import RecordLocks
+from guard.tasks import all_or_none, all_to_the_end
 from handlers.base import CREATED_INSTEAD, DUPLICATE, OTHER_RECORD, Call, Handler, Reply, Write
 
 log = structlog.get_logger()
@@ -24,8 +37,10 @@ log = structlog.get_logger()
 MISSING = Failure("not_found", "The target has no record with this id; nothing was written.")
 TWICE = Failure("duplicate_record", "Another record of this operation is the same one; this one was not written.")
 _NOT_SENT = Failure("not_sent", "The target could not be reached; nothing was written.")
+_STOPPED = Failure("not_sent", "It was stopped before this was sent; nothing was written.")
 _NO_ANSWER = Failure("no_answer", "The target's answer was lost; it may have been written.")
 _NO_CALL = Failure("not_writable", "The target has no call that writes this.")
+_NOT_SHOWN = Failure("not_shown", "The target answered that it was done, and does not show it. A revert looks again.")
 _PARTLY = Failure("partly_applied", "The target wrote only a part of it.")
 
 
@@ -68,8 +83,9 @@ class HttpTarget:
         return self.handler.reversal(change, before)
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
-        work = HttpWork(self)
+    async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
+        del salvage  # an API's records are each written by themselves anyway
+        work = HttpWork(self, may_write)
         try:
             yield work
         finally:
@@ -78,7 +94,7 @@ class HttpTarget:
     async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
         """Raises Unavailable where a record's image cannot be had, for then nothing may be written."""
         calls = self.handler.read(resource, ids)
-        replies = await asyncio.gather(*(self._answer(call) for call, _ in calls))
+        replies = await all_or_none(*(self._answer(call) for call, _ in calls))
         images: dict[str, Image] = {}
         for (_, asked), reply in zip(calls, replies, strict=True):
             found = self.handler.images(resource, asked, reply)
@@ -106,8 +122,11 @@ class HttpTarget:
         return self.handler.found(change, reply)
 
     def created_since(self, resource: str, image: Image, since: datetime) -> bool:
-        created = self.handler.created_at(resource, image)
-        return bool(created) and datetime.fromisoformat(str(created)) >= since - timedelta(seconds=CLOCK_SKEW_S)
+        try:
+            created = datetime.fromisoformat(self.handler.created_at(resource, image) or "")
+            return created >= since - timedelta(seconds=CLOCK_SKEW_S)
+        except (ValueError, TypeError):
+            return False  # no time, or none that could be compared: then nothing tells whose record it is
 
     async def _answer(self, call: Call) -> Reply:
         try:
@@ -139,8 +158,9 @@ class HttpWork:
 
     receipt: str | None = None
 
-    def __init__(self, target: HttpTarget) -> None:
+    def __init__(self, target: HttpTarget, may_write: MayWrite) -> None:
         self._target = target
+        self._may_write = may_write
         self._handler = target.handler
         self._held: set[Key] = set()
         self._resolved: set[Key] = set()
@@ -157,7 +177,7 @@ class HttpWork:
         return await self._target.read(resource, ids)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
-        found = await asyncio.gather(*(self._resolve(change) for change in changes))
+        found = await all_or_none(*(self._resolve(change) for change in changes))
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)
         return [self._with_image(touched, images) for touched in found]
@@ -202,7 +222,7 @@ class HttpWork:
             # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
             live = [w for w in step if not all(_gave_up(answers[p]) for p in w.positions)]
             for write, outcomes in zip(
-                live, await asyncio.gather(*(self._send(changes, w) for w in live)), strict=True
+                live, await all_to_the_end(*(self._send(changes, w) for w in live)), strict=True
             ):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
@@ -214,16 +234,17 @@ class HttpWork:
     async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
         theirs = [changes[position] for position in write.positions]
         try:
-            reply = await self._target.client.write(write.call)
+            reply = await self._target.client.write(write.call, self._may_write)
         except NotSent:
-            return [Outcome(status=Status.FAILED, failure=_NOT_SENT)] * len(theirs)
+            failure = _NOT_SENT if self._may_write() else _STOPPED
+            return [Outcome(status=Status.FAILED, failure=failure)] * len(theirs)
         except NoAnswer:
             return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(theirs)
         return self._target.outcomes(theirs, reply)
 
     async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
         try:
-            settled = await asyncio.gather(
+            settled = await all_to_the_end(
                 *(self._settle(each, outcome) for each, outcome in zip(touched, outcomes, strict=True))
             )
         finally:
@@ -284,9 +305,11 @@ class HttpWork:
             return self._verify_delete(outcome)
         resource = self._handler.resources[change.resource]
         moved = set(changed_fields(before, after, resource))
+        if outcome.status is Status.UNKNOWN and self._is_foreign(change, moved, after):
+            return replace(outcome, sealed=False, after=None)
         kept = [
             n for n in change.fields if n not in moved and n not in resource.sets and not self._same(change, n, after)
-        ]
+        ] + _short_sets(change, after or {}, resource)
         if after is None or not kept:
             done = outcome.status is Status.APPLIED or bool(moved & change.asked()) or not change.asked()
             return replace(outcome, status=Status.APPLIED) if done else _undone(outcome)
@@ -296,6 +319,12 @@ class HttpWork:
         return replace(
             outcome, status=Status.APPLIED, failure=Failure(_PARTLY.code, f"{_PARTLY.message} It kept {names}.")
         )
+
+    def _is_foreign(self, change: Change, moved: set[str], after: Image) -> bool:
+        """Without an answer a value that is neither the old one nor the one asked for may be somebody else's: another
+        run may have written the record before this one was recovered. The revert looks again, field by field."""
+        sets = self._handler.resources[change.resource].sets
+        return any(n in moved and n not in sets and not self._same(change, n, after) for n in change.fields)
 
     def _verify_delete(self, outcome: Outcome) -> Outcome:
         if outcome.after is None:
@@ -332,6 +361,13 @@ def merged(answers: Sequence[Outcome]) -> Outcome:
     return Outcome(status=Status.UNKNOWN, id=answers[-1].id, failure=failure)
 
 
+def _short_sets(change: Change, after: Fields, resource: Resource) -> list[str]:
+    """Sets that do not hold what they should: a 201 that added no tag is no proof either."""
+    short = {n for n in change.fields if n in resource.sets and members(change.fields[n]) != members(after.get(n))}
+    short |= {n for n, add in change.add.items() if not members(add) <= members(after.get(n))}
+    return sorted(short | {n for n, remove in change.remove.items() if members(remove) & members(after.get(n))})
+
+
 def _gave_up(answers: Sequence[Outcome]) -> bool:
     return any(answer.status is not Status.APPLIED for answer in answers)
 
@@ -341,11 +377,12 @@ def _not_sent(touched: Touched) -> Outcome:
 
 
 def _undone(outcome: Outcome) -> Outcome:
-    """The record is as it was. After an answer that is certain; without one it may still be on its way."""
-    if outcome.status is Status.UNKNOWN and outcome.failure and outcome.failure.code != "vendor_error":
-        return replace(outcome, sealed=False, after=None)
-    failure = outcome.failure or Failure("not_applied", "The target answered that it was done, and did nothing.")
-    return replace(outcome, status=Status.FAILED, failure=failure, sealed=False, after=None)
+    """A read shows the record as it was. Only after an answer that says "not done" is it certain that it was not:
+    without one it may still be on its way, and after one that says "done" the read may be behind."""
+    failure = outcome.failure or _NOT_SHOWN
+    certain = outcome.status is Status.FAILED or failure.code == "vendor_error"
+    status = Status.FAILED if certain else Status.UNKNOWN
+    return replace(outcome, status=status, failure=failure, sealed=False, after=None)
 
 
 def _unreadable(target: str, reply: Reply) -> Unavailable:

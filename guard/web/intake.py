@@ -15,12 +15,14 @@ from itertools import islice
 from typing import IO, Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from guard.core.errors import GuardError, Refused
 from guard.core.limits import JSON_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX
 from guard.flows.protect import Records
 from guard.target.base import Target
+from guard.web.bodies import parts
+from guard.web.numbers import refuse_rounded
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 _TYPES = {JSON: JSON, NDJSON: NDJSON, "application/ndjson": NDJSON, "application/jsonl": NDJSON, CSV: CSV}
@@ -74,14 +76,11 @@ async def receive(request: Request, bytes_max: int) -> Body:
     file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - closed by Body.close
     digest, size = hashlib.sha256(), 0
     try:
-        async for part in request.stream():
+        async for part in parts(request):
             size += len(part)
             refuse_too_large(size, bytes_max, kind)
             digest.update(part)
             file.write(part)
-    except ClientDisconnect:
-        file.close()
-        raise Refused("invalid_body", "The caller hung up before the body was complete. Nothing was written.") from None
     except BaseException:
         file.close()
         raise
@@ -160,6 +159,7 @@ def ndjson_records(body: Body) -> Source:
             raise Refused(
                 "invalid_body", f"Line {line_number} is not JSON ({error.msg}). Nothing was written."
             ) from None
+        refuse_rounded(line, f"A number of line {line_number}")
         yield number, _object(number, record)
 
 

@@ -19,6 +19,7 @@ from guard.flows.guard import Guard
 from guard.flows.history import answer, told
 from guard.flows.operation import Asked, Screen, identify
 from guard.flows.protect import Records, protect
+from guard.flows.queued import accept
 from guard.settings import ClientSettings
 from guard.target.base import Target
 from guard.web.callers import Callers, refuse_foreign
@@ -34,6 +35,7 @@ from guard.web.intake import (
     ndjson_records,
     receive,
 )
+from guard.web.numbers import refuse_rounded
 from guard.web.problems import Json
 from guard.web.waiting import finished, wait_s
 
@@ -58,6 +60,7 @@ class OperationModel(BaseModel):
     id_column: str = Field(default="id", max_length=256)
     accept_irreversible: bool = False
     dry_run: bool = False
+    callback_url: str = Field(default="", max_length=2000)
     scenario: str = Field(default="", max_length=200)
     note: str = Field(default="", max_length=2000)
 
@@ -72,15 +75,22 @@ async def operations(request: Request) -> Response:
         refuse_foreign(client, early.target)
     if early is None and kind_of(request) != JSON:
         raise Refused("invalid_request", _QUERY)
-    run_key, idempotency_key = key_header(request, "guard-run-key"), key_header(request, "idempotency-key")
+    run_key, idempotency_key = key_header(request, "guard-run-key"), idempotency_key_of(request)
     body = await receive(request, guard.settings.server.body_max_mib * _MIB)
     try:
         model = early or _model(_json(body))
         refuse_foreign(client, model.target)
         target = guard.target(model.target)
+        if model.callback_url:
+            guard.callbacks.refuse_unfit(model.callback_url)
         await target.resource(model.resource)
         if model.filter is not None and (model.records is not None or body.kind != JSON):
             raise Refused("invalid_request", "Name the records or a filter, not both. Nothing was written.")
+        if model.filter is None and model.fields:
+            detail = (
+                "Fields beside the records would be ignored: each record has fields of its own. Nothing was written."
+            )
+            raise Refused("invalid_request", detail)
         records = None if model.filter is not None else await _records(guard, target, model, body)
         asked = replace(_asked(request, client, model, body, records), run_key=run_key, idempotency_key=idempotency_key)
     finally:
@@ -92,17 +102,26 @@ async def operations(request: Request) -> Response:
 
 async def _begin(request: Request, guard: Guard, asked: Asked, records: Records | None) -> Response:
     run, op = identify(guard, asked)
+    if not (seconds := wait_s(request)):
+        op = await accept(guard, asked, records, run, op)
+        return _accepted(guard, await told(guard, run, answer(guard, run, op)))
     begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = guard.start(run, protect(guard, asked, records, run, op, begun))
-    if not await finished(task, wait_s(request)):
+    if not await finished(task, seconds):
         # Not accepted before the journal has it: by then it was found fit, and run_url shows it.
         either: set[asyncio.Future[Any]] = {task, begun}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            accepted = await told(guard, run, answer(guard, run, await begun))
-            return Json(accepted, 202, {"location": guard.run_url(run), "retry-after": "5"})
+            return _accepted(guard, await told(guard, run, answer(guard, run, await begun)))
     await task
     return _answered(await told(guard, run, answer(guard, run, await begun)))
+
+
+def _accepted(guard: Guard, given: dict[str, Any]) -> Response:
+    """The run goes on, or is over already where this is a repeat."""
+    if given["status"] != "running":
+        return _answered(given)
+    return Json(given, 202, {"location": guard.run_url(given["id"]), "retry-after": "5"})
 
 
 def _answered(given: dict[str, Any]) -> Response:
@@ -124,14 +143,16 @@ def _model(given: Mapping[str, Any]) -> OperationModel:
 
 
 def _json(body: Body) -> Mapping[str, Any]:
+    content = body.file.read()
     try:
-        found = orjson.loads(body.file.read())
+        found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Refused(
             "invalid_body", f"The body is not JSON: {error.msg} (line {error.lineno}). Nothing was written."
         ) from None
     if not isinstance(found, dict):
         raise Refused("invalid_request", "The body must be a JSON object. Nothing was written.")
+    refuse_rounded(content, "A number in it")
     return found
 
 
@@ -150,9 +171,16 @@ def _asked(
         scenario=model.scenario,
         note=model.note,
         accept_irreversible=model.accept_irreversible,
+        callback=model.callback_url,
         where=model.filter,
         fields=model.fields,
     )
+
+
+def idempotency_key_of(request: Request) -> str:
+    """The caller's own key, or what tells a Standard Webhooks message from all others. Raises Refused."""
+    webhook_id = key_header(request, "webhook-id")
+    return key_header(request, "idempotency-key") or (f"webhook-id {webhook_id}" if webhook_id else "")
 
 
 def key_header(request: Request, name: str) -> str:

@@ -16,10 +16,12 @@ from guard.core.limits import PASS_BYTES_MAX, REPLY_BYTES_MAX
 from guard.flows.guard import Guard
 from guard.flows.operation import Asked
 from guard.flows.passthrough import Answer, pass_through
+from guard.target.base import MayWrite
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
+from guard.web.bodies import parts as received
 from guard.web.callers import Callers, refuse_foreign
-from guard.web.operations import key_header
+from guard.web.operations import idempotency_key_of, key_header
 from handlers.base import READ, Reply, Route
 from handlers.base import Request as VendorRequest
 
@@ -137,14 +139,16 @@ async def _write(
         digest=_digest(request, path, content),
         records=len(changes),
         run_key=key_header(request, "guard-run-key"),
-        idempotency_key=key_header(request, "idempotency-key"),
+        idempotency_key=idempotency_key_of(request),
         scenario=key_header(request, "guard-scenario"),
         accept_irreversible=request.headers.get("guard-accept-irreversible", "").lower() in ("true", "1"),
     )
 
-    async def forward() -> tuple[Answer, Reply]:
+    async def forward(may_send: MayWrite) -> tuple[Answer, Reply]:
         query = request.url.query
-        async with target.client.stream(request.method, path, query, forwarded, content) as (response, headers):
+        async with target.client.stream(
+            request.method, path, query, forwarded, content, whole=True, may_send=may_send
+        ) as (response, headers):
             body = await _reply_body(response.aiter_bytes())
             kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k)}
             return Answer(response.status_code, body, kept), Reply(response.status_code, body, headers)
@@ -169,7 +173,7 @@ def _status(operation: OperationState) -> str:
 
 async def _body(request: Request) -> bytes:
     parts, size = [], 0
-    async for part in request.stream():
+    async for part in received(request):
         size += len(part)
         if size > PASS_BYTES_MAX:
             raise Refused(

@@ -4,7 +4,7 @@ GET reads and shows, and never changes anything: link scanners and chat previews
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
@@ -26,6 +26,7 @@ from guard.flows.history import Recorded, answer, recorded, summary, told
 from guard.flows.plan import Narrowing, judge_rows
 from guard.flows.revert import Judged, RevertAsked, Tally, load_plan, preview, start_revert
 from guard.target.base import Target
+from guard.web.bodies import parts
 from guard.web.problems import Json, problem
 from guard.web.runs import number
 from guard.web.waiting import finished, wait_s
@@ -50,8 +51,22 @@ PAGE_HEADERS = {
 
 
 def _list(value: Any) -> Any:
-    """In a query or form a list is one text with commas."""
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+    """In a query or form a list is one text with commas; an id of several columns is one itself, as JSON, and whole."""
+    if not isinstance(value, str):
+        return value
+    return [value] if value.startswith("[") else [part for part in value.split(",") if part]
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The members of a query or a form; what narrows may be repeated. An empty one is kept: it asks for no record, and
+    is refused rather than taken for everything."""
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        given[name] = [*_list(given[name]), *_list(value)] if name in given and name in _NARROWING else value
+    return given
+
+
+_NARROWING = ("operations", "resources", "ids", "fields")
 
 
 Names = Annotated[list[str], BeforeValidator(_list), Field(min_length=1, max_length=100_000)]
@@ -68,6 +83,7 @@ class RevertModel(BaseModel):
     fields: Names | None = None
     on_conflict: Literal["skip", "force", "abort"] = "skip"
     dry_run: bool = False
+    callback_url: str = Field(default="", max_length=2000)
 
     def narrowing(self) -> Narrowing:
         return Narrowing(
@@ -87,7 +103,7 @@ async def show(request: Request) -> Response:
     html = _wants_html(request)
     try:
         state = await _state(request)
-        query = dict(request.query_params)
+        query = _fields(request.query_params.multi_items())
         offset = number(query.pop("offset", None), "offset", 0, 2**31)
         limit = number(query.pop("limit", None), "limit", _PAGE, 500)
         model = _model(query)
@@ -97,7 +113,7 @@ async def show(request: Request) -> Response:
     if not html:
         return Json(told, headers=_no_store())
     # Button and links carry the narrowing: they mean what the page shows.
-    narrowed = urlencode({name: value for name, value in request.query_params.items() if name != "offset"})
+    narrowed = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != "offset"])
     return _page("plan.html", {**told, "action_url": request.url.path, "narrowed": narrowed})
 
 
@@ -136,7 +152,7 @@ async def carry_out(request: Request) -> Response:
     html = _wants_html(request)
     try:
         state = await _state(request)
-        model = _model({**request.query_params, **await _body(request)})
+        model = _model({**_fields(request.query_params.multi_items()), **await _body(request)})
         told, status = await _revert(request, state, model)
     except GuardError as error:
         return _problem(error, html=html)
@@ -148,7 +164,15 @@ async def carry_out(request: Request) -> Response:
 
 async def _revert(request: Request, state: RunState, model: RevertModel) -> tuple[dict[str, Any], int]:
     guard: Guard = request.app.state.guard
-    asked = RevertAsked(run=state.run, client="revert url", narrowing=model.narrowing(), on_conflict=model.on_conflict)
+    if model.callback_url:
+        guard.callbacks.refuse_unfit(model.callback_url)
+    asked = RevertAsked(
+        run=state.run,
+        client="revert url",
+        narrowing=model.narrowing(),
+        on_conflict=model.on_conflict,
+        callback=model.callback_url,
+    )
     if model.dry_run:
         tally, shown = await preview(guard, asked)
         return _previewed(guard, state, tally, shown), 200
@@ -278,13 +302,13 @@ async def _state(request: Request) -> RunState:
 async def _body(request: Request) -> Mapping[str, Any]:
     """JSON, a form, or nothing. Raises Refused."""
     content = b""
-    async for part in request.stream():
+    async for part in parts(request):
         content += part
         if len(content) > PASS_BYTES_MAX:
             raise Refused("too_large", "The body of a revert is too large. Nothing was written.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
-        return dict(parse_qsl(content.decode("utf-8", "replace")))
+        return _fields(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
     if not content.strip():
         return {}
     try:

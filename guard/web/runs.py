@@ -16,9 +16,11 @@ from guard.core.past import changed_fields
 from guard.flows.guard import Guard
 from guard.flows.history import Recorded, answer, recorded, summary
 from guard.flows.plan import Resources
+from guard.flows.stop import stop
 from guard.settings import ClientSettings
 from guard.web.callers import Callers
 from guard.web.problems import Json
+from guard.web.waiting import finished, wait_s
 
 _PAGE = 100
 _RUNS_LOOKED_AT_MAX = 2000
@@ -30,10 +32,12 @@ async def runs(request: Request) -> Response:
     client = _client(request)
     query = request.query_params
     limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
-    since = _time(query.get("since"), "since")
+    since = instant(query.get("since"), "since")
     found: list[dict[str, Any]] = []
     looked_at, last = 0, None
-    async for opened_at, run in guard.journals.newest(_time(query.get("until"), "until"), _cursor(query.get("after"))):
+    async for opened_at, run in guard.journals.newest(
+        instant(query.get("until"), "until"), _cursor(query.get("after"))
+    ):
         if (since and opened_at < since) or looked_at >= _RUNS_LOOKED_AT_MAX or len(found) >= limit:
             break
         looked_at, last = looked_at + 1, index_key(opened_at, run)
@@ -46,16 +50,27 @@ async def runs(request: Request) -> Response:
 
 async def run(request: Request) -> Response:
     guard: Guard = request.app.state.guard
-    state = await _state(request)
+    state = await state_of(request)
     told = await answer(guard, state.run)
     operations = [{"operation": op, **summary(guard, state, [operation])} for op, operation in state.operations.items()]
     return Json({**told, "operations": operations, "reverted_by_runs": list(state.reverts)})
 
 
+async def stop_run(request: Request) -> Response:
+    """Nothing more of the run is sent. 202 where chunks under way have not come to their end within the wait."""
+    guard: Guard = request.app.state.guard
+    run_id = (await state_of(request)).run
+    stopping = guard.start(f"stop of {run_id}", stop(guard, run_id))
+    ended = await finished(stopping, wait_s(request))
+    if ended:
+        await stopping
+    return Json(await answer(guard, run_id), 200 if ended else 202)
+
+
 async def changes(request: Request) -> Response:
     """Record by record: before, after, and with `now=true` what is there at this moment. Paged by `after`."""
     guard: Guard = request.app.state.guard
-    state = await _state(request)
+    state = await state_of(request)
     query = request.query_params
     limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
     skip = number(query.get("after"), "after", 0, 2**31)
@@ -124,7 +139,7 @@ async def _item(
     }
 
 
-async def _state(request: Request) -> RunState:
+async def state_of(request: Request) -> RunState:
     """The run in the path, if the caller may see it. One that it may not see is not told from one that is not."""
     guard: Guard = request.app.state.guard
     client = _client(request)
@@ -174,7 +189,7 @@ def number(text: str | None, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def _time(text: str | None, name: str) -> datetime | None:
+def instant(text: str | None, name: str) -> datetime | None:
     """An ISO 8601 time from the query, UTC where it names no zone. Raises Refused."""
     if not text:
         return None

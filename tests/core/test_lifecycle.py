@@ -29,7 +29,7 @@ def opened() -> RunState:
 
 
 def begun(op: str) -> Event:
-    return event("begun", op=op, target="crm", resource="contacts", action="update", request="x", records=2)
+    return event("begun", op=op, target="crm", resource="contacts", action="update", request="x", records=2, lease_s=60)
 
 
 def chunk(name: str, op: str = "op_1", **members: object) -> Event:

@@ -9,7 +9,7 @@ import pytest
 
 from guard.assembly import assemble
 from guard.flows.guard import Guard
-from guard.flows.recover import recover
+from guard.flows.recover import Recovery
 from guard.flows.verify import verify_all
 from guard.settings import parse
 from guard.web.app import create_app
@@ -51,7 +51,7 @@ class Hr:
         return reply.json()
 
     async def revert(self, answer: Any, *, status: int = 200, **body: Any) -> Any:
-        reply = await self.http.post(path_of(answer["revert_url"]), json=body)
+        reply = await self.http.post(path_of(answer["revert_url"]), json=body, headers={"prefer": "wait=300"})
         assert reply.status_code == status, reply.text
         return reply.json()
 
@@ -72,7 +72,7 @@ async def hr(database_url: str, sql: Sql, tmp_path: Path, monkeypatch: pytest.Mo
     guard = assemble(settings)
     transport = httpx2.ASGITransport(create_app(guard), raise_app_exceptions=False)
     async with httpx2.AsyncClient(
-        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=300
     ) as http:
         yield Hr(guard, http)
     assert [finding for finding in [f async for f in verify_all(guard.journals)] if finding.damage] == []
@@ -109,6 +109,70 @@ async def test_people_who_edited_meanwhile_keep_their_edits(hr: Hr, sql: Sql) ->
     assert [tuple(row) for row in rows] == [("77.00", "person 1"), ("20.20", "Ann")]
 
 
+@pytest.mark.parametrize(
+    ("since", "why"),
+    [
+        ("INSERT INTO team (name) VALUES ('team 3')", "unique"),
+        ("ALTER TABLE team ADD CONSTRAINT no_3 CHECK (name <> 'team 3') NOT VALID", "check constraint"),
+        (
+            """CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF NEW.name = 'team 3' THEN RAISE 'no'; END IF; RETURN NEW; END $$;
+            CREATE TRIGGER no BEFORE UPDATE ON team FOR EACH ROW EXECUTE FUNCTION no()""",
+            "trigger",
+        ),
+    ],
+    ids=["unique", "check", "trigger"],
+)
+async def test_a_row_that_the_database_refuses_by_now_keeps_no_other_from_going_back(
+    hr: Hr, sql: Sql, since: str, why: str
+) -> None:
+    answer = await hr.operate(
+        "update", resource="team", records=[{"id": n, "fields": {"name": f"x{n}"}} for n in range(1, 6)]
+    )
+    await sql.execute(since)
+
+    report = await hr.revert(answer)
+
+    assert (report["status"], report["records_restored"], report["records_failed"]) == ("partly_reverted", 4, 1)
+    assert [(each["id"], each["code"]) for each in report["failures"]] == [("3", "rejected")]
+    assert why in report["failures"][0]["message"]
+    names = await sql.fetch("SELECT name FROM team WHERE id < 6 ORDER BY id")
+    assert [row[0] for row in names] == ["team 1", "team 2", "x3", "team 4", "team 5"]
+
+
+async def test_a_row_whose_parent_is_gone_keeps_no_other_from_going_back(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("update", records=[{"id": n, "fields": {"team": 5}} for n in range(1, 11)])
+    await sql.execute("DELETE FROM team WHERE id = 2")
+
+    report = await hr.revert(answer)
+
+    assert (report["records_restored"], report["records_failed"]) == (6, 2)
+    teams = await sql.fetch("SELECT team FROM staff WHERE id < 11 ORDER BY id")
+    assert [row[0] for row in teams] == [5, 3, 4, 5, 1, 5, 3, 4, 5, 1]
+
+
+async def test_a_deleted_row_whose_name_is_taken_by_now_keeps_no_other_from_coming_back(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("delete", resource="team", records=[{"id": 1}, {"id": 2}])
+    await sql.execute("INSERT INTO team (name) VALUES ('team 1')")
+
+    report = await hr.revert(answer)
+
+    assert (report["records_restored"], report["records_failed"]) == (601, 601)
+    assert {each["id"] for each in report["failures"] if each["resource"] == "public.team"} == {"1"}
+    assert await sql.fetchval("SELECT count(*) FROM staff WHERE team = 2") == 600
+
+
+async def test_a_created_row_that_others_must_keep_stays_alone(hr: Hr, sql: Sql) -> None:
+    await sql.execute("CREATE TABLE badge (id int PRIMARY KEY, team int REFERENCES team)")
+    answer = await hr.operate("create", resource="team", records=[{"fields": {"name": f"new {n}"}} for n in range(3)])
+    await sql.execute("INSERT INTO badge SELECT 1, max(id) FROM team")
+
+    report = await hr.revert(answer)
+
+    assert (report["records_restored"], report["records_failed"]) == (2, 1)
+    assert [row[0] for row in await sql.fetch("SELECT name FROM team WHERE name LIKE 'new%'")] == ["new 2"]
+
+
 async def test_what_a_trigger_changed_with_the_row_goes_back_with_it(hr: Hr, sql: Sql) -> None:
     await sql.execute("CREATE TRIGGER c BEFORE UPDATE OF name ON staff FOR EACH ROW EXECUTE FUNCTION counted()")
     before = await both(sql)
@@ -131,6 +195,20 @@ async def test_a_filter_in_place_of_ids(hr: Hr, sql: Sql) -> None:
     assert await both(sql) == before
 
 
+async def test_a_filter_that_means_more_than_the_policy_allows_writes_nothing(hr: Hr, sql: Sql) -> None:
+    before = await both(sql)
+    policy = hr.guard.settings.targets["hr"].policy.model_copy(update={"records_max": 2400})
+    targets = {"hr": hr.guard.settings.targets["hr"].model_copy(update={"policy": policy})}
+    hr.guard.settings = hr.guard.settings.model_copy(update={"targets": targets})
+
+    told = await hr.operate("update", filter={"salary": {"gt": 0}}, fields={"salary": 0}, status=413)
+
+    assert (told["code"], told["written"]) == ("too_large", "nothing")
+    assert await both(sql) == before
+    answer = await hr.operate("update", filter={"salary": {"gt": 10000}}, fields={"salary": 0})
+    assert answer["status"] == "applied"
+
+
 async def test_deleted_parents_come_back_with_their_children_and_ids(hr: Hr, sql: Sql) -> None:
     before = await both(sql)
 
@@ -141,6 +219,33 @@ async def test_deleted_parents_come_back_with_their_children_and_ids(hr: Hr, sql
     assert (answer["records_applied"], answer["records_implied"]) == (2, 1200)
     assert (report["status"], report["recreated"]) == ("reverted", [])
     assert await both(sql) == before
+
+
+async def test_a_row_with_a_key_of_several_columns_may_be_narrowed_to_in_the_query(hr: Hr, sql: Sql) -> None:
+    await sql.execute("CREATE TABLE shift (day text, n int, who text, PRIMARY KEY (day, n))")
+    await sql.execute("INSERT INTO shift SELECT 'mo, ' || n, n, 'Ann' FROM generate_series(1, 3) n")
+    records = [{"id": [f"mo, {n}", n], "fields": {"who": "Bob"}} for n in (1, 2, 3)]
+    answer = await hr.operate("update", resource="shift", records=records)
+
+    ids = {"ids": ['["mo, 1","1"]', '["mo, 3","3"]']}
+    reply = await hr.http.post(path_of(answer["revert_url"]), params=ids)
+
+    assert reply.json().get("records_restored") == 2, reply.text
+    assert [row[0] for row in await sql.fetch("SELECT who FROM shift ORDER BY n")] == ["Ann", "Bob", "Ann"]
+
+
+@pytest.mark.parametrize(("called", "restored"), [("team", 1), ("public.team", 1), ("public.staff", 600)])
+async def test_a_table_may_be_narrowed_to_by_the_name_it_was_called_by(
+    hr: Hr, sql: Sql, called: str, restored: int
+) -> None:
+    answer = await hr.operate("delete", resource="team", records=[{"id": 1}])
+    if called == "public.staff":
+        await sql.execute("INSERT INTO team OVERRIDING SYSTEM VALUE VALUES (1, 'theirs')")
+
+    report = await hr.revert(answer, resources=[called])
+
+    assert report["records_restored"] == restored
+    assert (await hr.http.get(path_of(answer["run_url"]))).json()["status"] == "partly_reverted"
 
 
 async def test_created_rows_are_deleted_and_a_redo_brings_them_back(hr: Hr, sql: Sql) -> None:
@@ -225,7 +330,7 @@ async def test_a_guard_that_died_after_the_commit_knows_by_the_receipt(
                 "records": [{"id": 9, "fields": {"salary": 1}}],
             },
         )
-    (told,) = [each async for each in recover(hr.guard, at_once=True)]
+    (told,) = [each async for each in Recovery(hr.guard).sweep(at_once=True)]
     state = await hr.guard.journals.state(told.run)
     assert state.operations["op_1"].count("applied") == 1
 

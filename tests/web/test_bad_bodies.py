@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import orjson
 import pytest
 
@@ -140,6 +141,38 @@ async def test_a_line_larger_than_a_record_may_be_is_refused(shared_world: World
     content = lines(2) + orjson.dumps({"id": "x", "fields": {"city": "x" * 1024 * 1024}}) + b"\n"
     with nothing_happens(shared_world):
         assert_problem(await post(shared_world, content, "ndjson", **ASKED), "too_large")
+
+
+ROUNDED = ["12345678901234567.89", "18446744073709551616", "-9223372036854775809", "0.12345678901234567891"]
+KEPT = [
+    "9007199254740993",
+    "18446744073709551615",
+    "0.1",
+    "1234567.10",
+    "3.141592653589793",
+    "1e21",
+    '"123456789012345678.9"',
+]
+
+
+@pytest.mark.parametrize("kind", ["json", "ndjson"])
+async def test_a_number_that_would_be_rounded_is_refused(shared_world: World, kind: str) -> None:
+    """Of 12345678901234567.89 any parser makes another number, without a word."""
+    query = {"target": "crm", "resource": "opportunities", "action": "update", "dry_run": "true"}
+
+    async def reply(value: str) -> httpx2.Response:
+        record = f'{{"id": "abc", "fields": {{"name": "1.2345678901234567890", "monetaryValue": {value}}}}}'
+        if kind == "ndjson":
+            return await post(shared_world, record.encode(), kind, headers=None, **query)
+        return await post(shared_world, orjson.dumps(query)[:-1] + f', "records": [{record}]}}'.encode())
+
+    with nothing_happens(shared_world):
+        for value in ROUNDED:
+            told = assert_problem(await reply(value), "invalid_body")
+            assert value not in told["detail"]
+        for value in KEPT:
+            kept = await reply(value)
+            assert kept.status_code == 200, (value, kept.text)
 
 
 async def test_lines_that_end_as_on_windows_are_read(shared_world: World) -> None:

@@ -228,6 +228,13 @@ async def test_a_dry_run_neither_reads_nor_writes(shared_world: World, kind: str
     assert before == len(shared_world.sandbox.log.entries)
 
 
+async def test_fields_beside_the_records_are_refused_rather_than_ignored(shared_world: World) -> None:
+    with nothing_happens(shared_world):
+        body = {"target": "crm", "resource": "contacts", "action": "update", "fields": {"city": "Rome"}}
+        reply = await shared_world.http.post("/v1/operations", json={**body, "records": updates(shared_world)})
+        assert_problem(reply, "invalid_request")
+
+
 async def test_the_key_of_another_target_uploads_nothing(shared_world: World) -> None:
     """The target stands in the query, so the refusal needs none of the body: asking for it would be the failure."""
 

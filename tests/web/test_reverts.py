@@ -63,8 +63,10 @@ async def test_an_empty_narrowing_in_the_query_is_refused_rather_than_taken_for_
     told = await ruined(small_world)
     with nothing_happens(small_world):
         for name in ("ids", "fields", "resources", "operations"):
-            reply = await small_world.http.post(path_of(told["revert_url"]), params={name: ""})
-            assert_problem(reply, "invalid_request")
+            url = path_of(told["revert_url"])
+            assert_problem(await small_world.http.post(url, params={name: ""}), "invalid_request")
+            form = await small_world.http.post(url, content=f"{name}=".encode(), headers=FORM)
+            assert_problem(form, "invalid_request")
 
 
 @pytest.mark.parametrize("query", ["colour=red", "on_conflict=never", "dry_run=perhaps", "offset=-1", "limit=0"])
@@ -85,7 +87,7 @@ async def test_a_body_of_another_type_is_refused(small_world: World) -> None:
             assert reply.json()["code"] in ("invalid_body", "unsupported_media_type")
 
 
-@pytest.mark.parametrize("how", ["json", "form", "query"])
+@pytest.mark.parametrize("how", ["json", "form", "query", "repeated form", "repeated query"])
 async def test_narrowing_by_ids_takes_back_those_only(small_world: World, how: str) -> None:
     before = small_world.seen()
     told = await ruined(small_world)
@@ -95,6 +97,10 @@ async def test_narrowing_by_ids_takes_back_those_only(small_world: World, how: s
         reply = await small_world.http.post(url, json={"ids": [first, second]})
     elif how == "form":
         reply = await small_world.http.post(url, content=f"ids={first}%2C{second}".encode(), headers=FORM)
+    elif how == "repeated form":
+        reply = await small_world.http.post(url, content=f"ids={first}&ids={second}".encode(), headers=FORM)
+    elif how == "repeated query":
+        reply = await small_world.http.post(url, params={"ids": [first, second]})
     else:
         reply = await small_world.http.post(url, params={"ids": f"{first},{second}"})
     assert (reply.status_code, reply.json().get("records_restored")) == (200, 2), reply.text
@@ -137,11 +143,45 @@ async def test_narrowing_by_operation_and_by_resource(small_world: World) -> Non
     assert city == small_world.contacts[first]["city"]
 
 
-async def test_ids_that_the_run_did_not_touch_take_nothing_back(small_world: World) -> None:
+@pytest.mark.parametrize("narrowing", [{"ids": ["somebodyElse"]}, {"fields": ["citty"]}, {"resources": ["contact"]}])
+@pytest.mark.parametrize("how", ["plan", "dry run", "revert"])
+async def test_a_narrowing_that_fits_nothing_is_refused_and_leaves_the_run_as_it_is(
+    small_world: World, narrowing: dict[str, list[str]], how: str
+) -> None:
+    """A misspelt id must not be answered with "reverted"."""
     told = await ruined(small_world, 2)
-    writes = vendor_writes(small_world)
-    back = await small_world.revert(told, ids=["somebodyElse"])
-    assert (0, writes) == (back.get("records_restored", 0), vendor_writes(small_world))
+    url = path_of(told["revert_url"])
+    with nothing_happens(small_world):
+        if how == "plan":
+            reply = await small_world.http.get(url, params={name: each[0] for name, each in narrowing.items()})
+        else:
+            reply = await small_world.http.post(url, json={**narrowing, "dry_run": how == "dry run"})
+        refused = assert_problem(reply, "invalid_request")
+    assert "fits" in refused["detail"]
+    assert (await small_world.http.get(path_of(told["run_url"]))).json()["status"] == "applied"
+
+
+async def test_a_run_of_which_only_a_part_was_taken_back_is_not_called_reverted(small_world: World) -> None:
+    told = await ruined(small_world, 2)
+    first, second, *_ = list(small_world.contacts)
+
+    async def status_after(**narrowing: Any) -> str:
+        await small_world.revert(told, **narrowing)
+        return str((await small_world.http.get(path_of(told["run_url"]))).json()["status"])
+
+    assert await status_after(ids=[first]) == "partly_reverted"
+    assert await status_after(ids=[second], fields=["city"]) == "partly_reverted"
+    assert await status_after(fields=["city"]) == "partly_reverted"
+    assert await status_after(ids=[second, first], fields=["companyName", "city"]) == "reverted"
+
+
+async def test_a_narrowing_to_fields_counts_only_records_that_have_them(small_world: World) -> None:
+    first, second, *_ = list(small_world.contacts)
+    records = [{"id": first, "fields": {"city": "Rome"}}, {"id": second, "fields": {"state": "XX"}}]
+    told = await small_world.operate("update", records)
+    assert (await small_world.plan(told, fields="city"))["records_to_take_back"] == 1
+    back = await small_world.revert(told, fields=["city"])
+    assert (back["records_restored"], back["records_already"]) == (1, 0)
 
 
 async def with_conflict(world: World) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -72,8 +72,9 @@ async def test_runs_of_targets_that_a_key_does_not_open_are_not_there_for_it(sma
 
 
 async def test_a_revert_that_found_nothing_to_do_is_not_shown_to_others(small_world: World) -> None:
-    told = await small_world.operate("update", updates(small_world, 1))
-    back = await small_world.revert(told, ids=["somebodyElse"])
+    told = await small_world.operate("update", [{"id": "nobody", "fields": {"city": "Rome"}}], status=422)
+    back = await small_world.revert(told)
+    assert (back["status"], back["records_total"]) == ("reverted", 0)
     assert (await small_world.http.get("/v1/runs", headers=THEIRS)).json()["runs"] == []
     assert_problem(await small_world.http.get(f"/v1/runs/{back['id']}", headers=THEIRS), "not_found")
 

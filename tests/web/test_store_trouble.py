@@ -11,7 +11,7 @@ import pytest
 from guard.core.entries import decode, unpack
 from guard.core.model import Touched
 from guard.flows import passage
-from guard.flows.recover import recover
+from guard.flows.recover import Recovery
 from guard.store.base import Store, StoreError, Unavailable, Unknown
 from tests.web.doors import assert_problem, objects, vendor_writes
 from tests.world import World, path_of
@@ -202,7 +202,7 @@ async def test_a_store_that_is_gone_from_any_call_on_is_told_and_recovered_from(
         if reply.status_code >= 400:
             told = assert_problem(reply, reply.json()["code"], "unknown" if done else reply.json()["written"])
             assert told["code"] in ("store_unavailable", "in_doubt"), told
-        async for _ in recover(small_world.guard, at_once=True):
+        async for _ in Recovery(small_world.guard).sweep(at_once=True):
             pass
         await taken_back(small_world)
         assert before == small_world.seen(), at

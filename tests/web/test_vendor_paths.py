@@ -232,9 +232,9 @@ async def test_a_query_goes_on_as_it_was_written(shared_world: World) -> None:
 
 
 async def test_the_answer_of_a_read_is_the_vendors_own(shared_world: World) -> None:
-    direct = await httpx2.AsyncClient(base_url=shared_world.sandbox_url).get(
-        f"/contacts/{FIRST}", headers={"authorization": "Bearer sandbox-token", "version": "2021-07-28"}
-    )
+    headers = {"authorization": "Bearer sandbox-token", "version": "2021-07-28"}
+    async with httpx2.AsyncClient(base_url=shared_world.sandbox_url, headers=headers) as http:
+        direct = await http.get(f"/contacts/{FIRST}")
     passed = await shared_world.http.get(f"/to/crm/contacts/{FIRST}")
     assert (direct.status_code, direct.content) == (passed.status_code, passed.content)
     assert direct.headers["content-type"] == passed.headers["content-type"]

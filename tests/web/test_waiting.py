@@ -54,7 +54,17 @@ async def test_a_caller_that_waits_not_long_enough_gets_202_and_the_numbers_so_f
     reply = await request
     assert (reply.status_code, reply.json()["status"], reply.json()["records_failed"]) == (202, "running", 0)
     assert reply.json()["revert_url"]
+    assert (reply.json()["records_in_doubt"], reply.json()["failures"]) == (0, [])  # on their way is no doubt
     small_world.sandbox.release()
+    await all_ended(small_world)
+
+
+async def test_what_cannot_be_taken_back_is_said_before_it_has_ended(small_world: World) -> None:
+    record = [{"id": next(iter(small_world.contacts))}]
+    headers = {"prefer": "respond-async"}
+    reply = await send(small_world, "json", "delete", record, headers=headers, accept_irreversible="true")
+    assert (reply.status_code, reply.json()["reversible"]) == (202, "partial")
+    assert "new id" in reply.json()["reversible_reasons"][0]
     await all_ended(small_world)
 
 

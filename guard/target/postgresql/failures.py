@@ -50,8 +50,9 @@ def understood(target: str) -> Iterator[None]:
 
 def concluded(target: str, error: BaseException) -> GuardError:
     """The error to raise for one of the driver's that came before the commit."""
-    code, driver = sqlstate(error), _driver_error(error)
-    where = _where(driver)
+    if told := refusal(target, error):
+        return Refused("invalid_record", f"{told} Nothing was written; mend the records and send them again.")
+    code, where = sqlstate(error), _where(_driver_error(error))
     match code[:2], code:
         case _, "55P03" | "57014":
             detail = f"A row is locked by another transaction of {target}, or the statement took too long."
@@ -67,12 +68,6 @@ def concluded(target: str, error: BaseException) -> GuardError:
             return Refused("unknown_field", f"{target} computes a column by itself{where}. Nothing was written.")
         case _, "42883":
             return Refused("invalid_request", f"A column of this type cannot be compared{where}. Nothing was written.")
-        case "22" | "54", _:
-            return Refused("invalid_record", f"A value does not fit its column{_type(driver)}{where}. {_MEND}")
-        case "23", _:
-            return Refused("invalid_record", f"{_VIOLATED.get(code, 'A constraint is violated')}{where}. {_MEND}")
-        case ("P0" | "44" | "27", _):
-            return Refused("invalid_record", f"A trigger or a rule of {target} refused a record{where}. {_MEND}")
         case _, "42P01" | "42703" | "0A000":
             detail = f"A table of {target} was changed while it was in use."
         case _:
@@ -80,7 +75,21 @@ def concluded(target: str, error: BaseException) -> GuardError:
     return Unavailable("target_unavailable", f"{detail} Nothing was written; try again.")
 
 
-_MEND = "Nothing was written; mend the records and send them again."
+def refusal(target: str, error: BaseException) -> str | None:
+    """Why the database refuses a record for what it holds, in a sentence; None: that is not what went wrong."""
+    code, driver = sqlstate(error), _driver_error(error)
+    where = _where(driver)
+    match code[:2]:
+        case "22" | "54":
+            return f"A value does not fit its column{_type(driver)}{where}."
+        case "23":
+            return f"{_VIOLATED.get(code, 'A constraint is violated')}{where}."
+        case "P0" | "44" | "27":
+            return f"A trigger or a rule of {target} refused a record{where}."
+        case _:
+            return None
+
+
 _VIOLATED = {
     "23502": "A column that must have a value has none",
     "23503": "A record refers to one that does not exist, or is referred to by one that would remain",

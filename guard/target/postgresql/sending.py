@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.model import Action, Change, Failure, Fields, Outcome, Status, Touched
 from guard.target.postgresql import statements
 from guard.target.postgresql.catalog import Table
-from guard.target.postgresql.failures import UNIQUE_VIOLATION, constraint, sqlstate
+from guard.target.postgresql.failures import UNIQUE_VIOLATION, constraint, refusal, sqlstate
 from guard.target.postgresql.statements import Arrays
 from guard.target.postgresql.values import id_of, key_arrays
 
@@ -69,12 +69,61 @@ async def answered_rows(
 class Sender:
     """Writes groups of changes over one connection. Raises the driver's errors, Refused, Unavailable."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, target: str, *, salvage: bool) -> None:
         self._connection = connection
+        self._target = target
+        self._salvage = salvage
         self.upserted: set[str] = set()
         """Key constraints of tables where an upsert found no row: one that is there now came in between."""
 
     async def send(self, table: Table, group: Group, touched: Sequence[Touched]) -> list[Outcome]:
+        moving = group.action is Action.UPDATE and not table.unique.isdisjoint(group.columns)
+        if not (self._salvage or moving):
+            return await self._send(table, group, touched)
+        try:
+            async with self._connection.begin_nested():
+                return await self._send(table, group, touched)
+        except (SQLAlchemyError, Refused) as error:
+            if not self._blocks_one(error):
+                raise
+        return await self._one_by_one(table, group, touched)
+
+    def _blocks_one(self, error: Exception) -> bool:
+        """Is it one record that is in the way, so that the others may still be written?"""
+        if not self._salvage:
+            return sqlstate(error) == UNIQUE_VIOLATION
+        return isinstance(error, Refused) or refusal(self._target, error) is not None
+
+    async def _one_by_one(self, table: Table, group: Group, touched: Sequence[Touched]) -> list[Outcome]:
+        """Each change by itself, as soon as it can be: PostgreSQL checks unique values row by row, in an order of its
+        own, so a value that moves from one row of a statement to another may be refused. What can never be written
+        fails alone where the work salvages, and is raised where it does not."""
+        outcomes: dict[int, Outcome] = {}
+        waiting = list(range(len(touched)))
+        while waiting:
+            blocked: dict[int, Exception] = {}
+            for i in waiting:
+                try:
+                    async with self._connection.begin_nested():
+                        (outcomes[i],) = await self._send(table, group, [touched[i]])
+                except (SQLAlchemyError, Refused) as error:
+                    if not self._blocks_one(error):
+                        raise
+                    blocked[i] = error
+            if len(blocked) == len(waiting):
+                if not self._salvage:
+                    raise blocked[waiting[-1]]
+                outcomes |= {i: self._refused(touched[i].change, error) for i, error in blocked.items()}
+                break
+            waiting = list(blocked)
+        return [outcomes[i] for i in range(len(touched))]
+
+    def _refused(self, change: Change, error: Exception) -> Outcome:
+        told = error.detail if isinstance(error, Refused) else refusal(self._target, error)
+        failure = Failure("rejected", f"{told} This record was left as it is.")
+        return Outcome(status=Status.FAILED, id=change.id or change.origin, failure=failure)
+
+    async def _send(self, table: Table, group: Group, touched: Sequence[Touched]) -> list[Outcome]:
         changes = [each.change for each in touched]
         match group.action:
             case Action.CREATE:
@@ -87,8 +136,7 @@ class Sender:
     async def _update(self, table: Table, columns: Sequence[str], touched: Sequence[Touched]) -> list[Outcome]:
         keys = key_arrays(table, [str(each.change.id) for each in touched])
         rows = [*keys, *([each.change.fields[name] for each in touched] for name in columns)]
-        written = self._written if table.unique.isdisjoint(columns) else self._written_unique
-        images = dict(await written(table, columns, rows))
+        images = dict(await self._written(table, columns, rows))
         return [
             Outcome(
                 status=Status.APPLIED,
@@ -105,32 +153,6 @@ class Sender:
         """Position of each row that was written, and its columns as far as they may be others than before."""
         shown = () if table.changes_more else [*columns, *sorted(table.resource.volatile)]
         return await answered_rows(self._connection, table, statements.update(table, columns, rows, shown), shown)
-
-    async def _written_unique(self, table: Table, columns: Sequence[str], rows: Arrays) -> list[tuple[int, Fields]]:
-        """PostgreSQL checks unique values row by row, in an order of its own, so a value that moves from one row of
-        the statement to another may be refused: then each row is written by itself, as soon as it can be."""
-        try:
-            async with self._connection.begin_nested():
-                return await self._written(table, columns, rows)
-        except IntegrityError as error:
-            if sqlstate(error) != UNIQUE_VIOLATION:
-                raise
-        found: list[tuple[int, Fields]] = []
-        waiting = list(range(len(rows[0])))
-        while waiting:
-            blocked: list[int] = []
-            for i in waiting:
-                try:
-                    async with self._connection.begin_nested():
-                        one = await self._written(table, columns, [[array[i]] for array in rows])
-                except IntegrityError as error:
-                    if sqlstate(error) != UNIQUE_VIOLATION or (len(blocked) + 1 == len(waiting)):
-                        raise
-                    blocked.append(i)
-                else:
-                    found += [(i, image) for _, image in one]
-            waiting = blocked
-        return found
 
     async def _create(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
         columns = group.columns

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.model import FULLY, Action, Change, Image, Resource, Reversal, Reversibility
+from guard.target.base import MayWrite, always
 from guard.target.postgresql.catalog import refuse_unless_guardable
 from guard.target.postgresql.database import Database
 from guard.target.postgresql.failures import understood
@@ -73,10 +74,11 @@ class PostgresTarget:
         return FULLY
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[PostgresWork]:
+    async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[PostgresWork]:
         """One connection and one transaction; what was not committed at the end is rolled back."""
+        del may_write  # nothing is written before commit, and the flow asks before that
         async with self._database.connect() as connection:
-            work = PostgresWork(self._database, connection)
+            work = PostgresWork(self._database, connection, salvage=salvage)
             try:
                 yield work
             finally:

@@ -29,15 +29,15 @@ _BEGUN = sa.text("SELECT CAST(pg_current_xact_id() AS text)")
 class PostgresWork:
     """See guard.target.base.Work. Used by one chunk after the other.
 
-    `write` raises Refused or Unavailable where the database refuses a statement: then nothing of the whole work is
-    written, since nothing is until `commit`.
+    `salvage`: a record that the database refuses fails alone. Without it, and where something else is in the way,
+    `write` raises Refused or Unavailable: then nothing of the whole work is written, since nothing is until `commit`.
     """
 
-    def __init__(self, database: Database, connection: AsyncConnection) -> None:
+    def __init__(self, database: Database, connection: AsyncConnection, *, salvage: bool = False) -> None:
         self.receipt: str | None = None
         self._database = database
         self._connection = connection
-        self._sender = Sender(connection)
+        self._sender = Sender(connection, database.name, salvage=salvage)
         self._walks: list[AsyncGenerator[list[Change], None]] = []
 
     def select(
