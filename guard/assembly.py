@@ -1,6 +1,8 @@
 """Puts a Guard together from its settings: the store, proven; the targets, each with its handler."""
 
 from guard.flows.guard import Guard
+from guard.queue.base import Queue
+from guard.queue.opening import open_queue
 from guard.settings import Settings, SettingsError, TargetSettings
 from guard.store.base import Store
 from guard.store.journals import Journals
@@ -18,7 +20,7 @@ from handlers.base import Limits
 def assemble(settings: Settings) -> Guard:
     """Raises SettingsError. Nothing is contacted yet."""
     targets = {name: make_target(name, each) for name, each in settings.targets.items()}
-    return Guard(settings, Journals(make_store(settings)), targets)
+    return Guard(settings, Journals(make_store(settings)), targets, make_queue(settings))
 
 
 async def assemble_proven(settings: Settings) -> Guard:
@@ -38,6 +40,14 @@ def make_store(settings: Settings) -> Store:
         return open_store(store.url, endpoint_url=store.endpoint_url, region=store.region)
     except ValueError as error:
         raise SettingsError(f"store.url: {error}") from None
+
+
+def make_queue(settings: Settings) -> Queue:
+    queue = settings.queue
+    try:
+        return open_queue(queue.url, endpoint_url=queue.endpoint_url, region=queue.region)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def make_target(name: str, settings: TargetSettings) -> Target:

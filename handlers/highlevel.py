@@ -279,12 +279,13 @@ class HighLevel(Handler):
 
     def found(self, change: Change, reply: Reply) -> str | None:
         if change.resource == "contacts":
-            contact = reply.part("contact")
-            return str(contact["id"]) if isinstance(contact, dict) and contact.get("id") else None
-        opportunities = reply.part("opportunities") or []
+            return _found_id(reply.part("contact"))
+        opportunities = reply.part("opportunities")
+        if not isinstance(opportunities, list):
+            raise _not_understood()
         if len(opportunities) > 1:
             raise Refused("invalid_record", "Several opportunities of this contact are in this pipeline: name its id.")
-        return str(opportunities[0]["id"]) if opportunities else None
+        return _found_id(opportunities[0]) if opportunities else None
 
     def attachments(self, resource: str, id_: str) -> list[Call]:
         """A contact's notes and tasks are deleted with it, and its opportunities lose it for good."""
@@ -478,6 +479,19 @@ class HighLevel(Handler):
 
 def _member(resource: str) -> str:
     return "contact" if resource == "contacts" else "opportunity"
+
+
+def _found_id(record: Any) -> str | None:
+    """The id of a record in the answer to a search; None where there is no record. Raises Refused."""
+    if record is None:
+        return None
+    if not isinstance(record, dict) or not record.get("id"):
+        raise _not_understood()
+    return _id(record["id"])
+
+
+def _not_understood() -> Refused:
+    return Refused("invalid_record", "HighLevel's search for this record gave an answer that cannot be understood.")
 
 
 def _told_of_each(reply: Reply) -> dict[str, Outcome]:

@@ -1,13 +1,19 @@
 """Fixtures for all tests: real servers, started once and only where a test asks for them."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
+import pytest_asyncio
 
 from tests import servers
+from tests.postgres_server import PostgresServer, postgres_server
 from tests.world import World, world
 
 NewWorld = Callable[..., AbstractAsyncContextManager[World]]
@@ -33,3 +39,39 @@ def s3_server() -> Iterator[servers.S3Server]:
         for name, value in server.environment.items():
             patch.setenv(name, value)
         yield server
+
+
+@pytest.fixture
+def quick_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: for tests of processes that die, not of disks, and need many stores."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of the machine's, as /tmp is
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="guard-tests-", dir=memory))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def database_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """An empty database."""
+    url = await postgres.create_database()
+    yield url
+    await postgres.drop_database(url)
+
+
+@pytest_asyncio.fixture
+async def sql(database_url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    """Somebody else's connection to that database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()

@@ -39,6 +39,13 @@ def free_port() -> int:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """MiniStack, with nothing in it and nothing kept."""
+    with s3_server_process() as (server, _):
+        yield server
+
+
+@contextmanager
+def s3_server_process() -> Iterator[tuple[S3Server, subprocess.Popen[bytes]]]:
+    """The same, with its process, for tests that freeze it."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "S3_PERSIST": "0", "LOG_LEVEL": "WARNING"}
@@ -48,8 +55,8 @@ def s3_server() -> Iterator[S3Server]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    with process([str(Path(sys.executable).parent / "ministack")], settings, f"{url}/_ministack/health"):
-        yield S3Server(url, credentials)
+    with process([str(Path(sys.executable).parent / "ministack")], settings, f"{url}/_ministack/health") as made:
+        yield S3Server(url, credentials), made
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Guard runs in the test's own loop, over the real application; the sandbox is a real server in a thread.
 """
 
+import asyncio
 import copy
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 
 from guard.assembly import assemble
 from guard.flows.guard import Guard
+from guard.flows.queued import work_forever
 from guard.settings import Settings, StoreSettings, parse
 from guard.web.app import create_app
 from scenarios.sandboxes.common import RateLimits, Sandbox, running
@@ -101,8 +103,18 @@ class World:
 
     async def settle(self) -> None:
         """Wait for what Guard does after it has answered."""
-        while self.guard._going_on:
+        while self.guard._going_on or await self.running():
             await self.guard.idle()
+            await asyncio.sleep(0.02)
+
+    async def running(self) -> list[str]:
+        """Runs that are not over, those that wait in the queue included."""
+        found = []
+        for run in [run async for run in self.guard.journals.unfinished()]:
+            with self.guard.journals.use(run) as journal:
+                if (await journal.catch_up()).running:
+                    found.append(run)
+        return found
 
 
 def comparable(row: dict[str, Any]) -> dict[str, Any]:
@@ -170,12 +182,23 @@ async def world(
     with running(app) as url:
         made = settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
         guard = assemble(made.model_copy(update={"store": store}) if store else made)
-        guarded = create_app(guard)
-        transport = httpx2.ASGITransport(guarded, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
-        ) as http:
-            try:
-                yield World(guard, guarded, http, app.state.sandbox, url)
-            finally:
-                await guard.close()
+        async with guarded(guard, app.state.sandbox, url) as there:
+            yield there
+
+
+@asynccontextmanager
+async def guarded(guard: Guard, sandbox: Sandbox, sandbox_url: str) -> AsyncIterator[World]:
+    """The world around a Guard that was put together already; closes it at the end."""
+    app = create_app(guard)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(
+        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+    ) as http:
+        working = asyncio.create_task(work_forever(guard))
+        try:
+            yield World(guard, app, http, sandbox, sandbox_url)
+        finally:
+            guard.draining.set()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            await guard.close()

@@ -5,15 +5,15 @@ there now equals the post-image; sets are taken back as differences, so later ad
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from guard.core.model import Action, Change, Fields, Image, Resource, Verdict
 from guard.core.past import Past, Same, changed_fields, equal, set_difference, settle
 
 
-@dataclass(frozen=True, slots=True)
-class FieldVerdict:
+class FieldVerdict(Struct, gc=False, frozen=True, array_like=True):
     field: str
     verdict: Verdict
     before: Any
@@ -21,14 +21,23 @@ class FieldVerdict:
     now: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, gc=False, frozen=True, omit_defaults=True):
     """The verdict on one record, its fields', and the one change that takes it back (None: nothing to write)."""
 
     verdict: Verdict
     reason: str = ""
     fields: tuple[FieldVerdict, ...] = ()
     compensation: Change | None = None
+
+
+class JudgedLine(NamedTuple):
+    """A judgement as it is stored: with its record, and without the compensation, which has a line of its own."""
+
+    resource: str
+    id: str
+    title: str
+    """What people call the record."""
+    judgement: Judgement
 
 
 def judge(
@@ -87,11 +96,11 @@ def _undo_update(past: Past, now: Image, resource: Resource, *, force: bool, onl
     if now is None:
         gone = tuple(_verdict(name, Verdict.CONFLICT, past, now) for name in names)
         return Judgement(Verdict.CONFLICT, "The record was deleted after the run.", gone)
-    verdicts = tuple(_verdict(name, _judge_field(name, past, now, resource, force), past, now) for name in names)
+    verdicts = tuple(_judge_field(name, past, now, resource, force) for name in names)
     return Judgement(_overall(verdicts), "", verdicts, _compensation(past, resource, verdicts))
 
 
-def _judge_field(name: str, past: Past, now: Fields, resource: Resource, force: bool) -> Verdict:
+def _judge_field(name: str, past: Past, now: Fields, resource: Resource, force: bool) -> FieldVerdict:
     before, after, current = (past.before or {}).get(name), (past.after or {}).get(name), now.get(name)
     if name in resource.sets:
         add, remove = set_difference(before, after, current)
@@ -102,29 +111,41 @@ def _judge_field(name: str, past: Past, now: Fields, resource: Resource, force: 
         verdict = Verdict.RESTORE
     else:
         verdict = Verdict.CONFLICT
-    return Verdict.IRREVERSIBLE if verdict is Verdict.RESTORE and name in resource.readonly else verdict
+    if verdict is Verdict.RESTORE and name in resource.readonly:
+        verdict = Verdict.IRREVERSIBLE
+    return FieldVerdict(name, verdict, before, after, current)
 
 
 def _compensation(past: Past, resource: Resource, verdicts: Iterable[FieldVerdict]) -> Change | None:
-    back = [verdict for verdict in verdicts if verdict.verdict is Verdict.RESTORE]
-    if not back:
+    fields: dict[str, Any] = {}
+    add: dict[str, tuple[str, ...]] = {}
+    remove: dict[str, tuple[str, ...]] = {}
+    for each in verdicts:
+        if each.verdict is not Verdict.RESTORE:
+            continue
+        if each.field not in resource.sets:
+            fields[each.field] = each.before
+            continue
+        added, removed = set_difference(each.before, each.after, each.now)
+        if added:
+            add[each.field] = added
+        if removed:
+            remove[each.field] = removed
+    if not (fields or add or remove):
         return None
-    differences = {v.field: set_difference(v.before, v.after, v.now) for v in back if v.field in resource.sets}
-    return Change(
-        resource=past.resource,
-        action=Action.UPDATE,
-        id=past.id,
-        fields={v.field: v.before for v in back if v.field not in resource.sets},
-        add={name: add for name, (add, _) in differences.items() if add},
-        remove={name: remove for name, (_, remove) in differences.items() if remove},
-    )
+    return Change(resource=past.resource, action=Action.UPDATE, id=past.id, fields=fields, add=add, remove=remove)
+
+
+_GRAVEST_FIRST = (Verdict.CONFLICT, Verdict.IRREVERSIBLE, Verdict.IN_DOUBT, Verdict.RESTORE)
 
 
 def _overall(verdicts: Iterable[FieldVerdict]) -> Verdict:
     """One conflict makes the record a conflict in the count, though its other fields go back."""
     found = {verdict.verdict for verdict in verdicts}
-    order = (Verdict.CONFLICT, Verdict.IRREVERSIBLE, Verdict.IN_DOUBT, Verdict.RESTORE)
-    return next((verdict for verdict in order if verdict in found), Verdict.ALREADY)
+    for verdict in _GRAVEST_FIRST:
+        if verdict in found:
+            return verdict
+    return Verdict.ALREADY
 
 
 def _verdict(name: str, verdict: Verdict, past: Past, now: Image) -> FieldVerdict:

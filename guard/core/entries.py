@@ -6,11 +6,12 @@ predecessor. Images are NDJSON, compressed, inside an event where they are small
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import orjson
 import zstandard
 
@@ -22,8 +23,8 @@ GENESIS = "0" * 64
 """What the first entry names as its predecessor."""
 
 Event = dict[str, Any]
-Line = dict[str, Any]
 
+_ENCODER = msgspec.json.Encoder()
 _DIGEST_CHARS = 64
 _PREFIX = b'{"digest":"'
 _HEAD_BYTES = len(_PREFIX) + _DIGEST_CHARS + len(b'",')
@@ -90,20 +91,27 @@ class Packed:
     data: bytes | None
 
 
-def pack(lines: Iterable[Line]) -> Packed:
-    raw = b"".join(orjson.dumps(line) + b"\n" for line in lines)
-    data = zstandard.ZstdCompressor(level=3, write_content_size=True).compress(raw)
+def references(event: Event) -> list[Mapping[str, Any]]:
+    """All that an event names of lines: its own, a vendor's answer, the records of an operation accepted for later."""
+    own = [event[member] for member in ("lines", "reply") if member in event]
+    return own + list(event.get("queued", {}).get("parts", ()))
+
+
+def pack(lines: Iterable[Any]) -> Packed:
+    """`lines` are what msgspec encodes as JSON: the structs of guard.core, dicts."""
+    raw = _ENCODER.encode_lines(lines)
+    data = zstandard.ZstdCompressor(level=1, write_content_size=True).compress(raw)
     digest = hashlib.sha256(data).hexdigest()
     if len(data) <= INLINE_BYTES_MAX:
         return Packed({"inline": b64encode(data).decode(), "digest": digest}, digest, None)
     return Packed({"object": digest}, digest, data)
 
 
-def unpack(run: str, reference: dict[str, Any], stored: bytes | None) -> list[Line]:
-    """The lines of a reference; `stored` is the object it names, if it names one. Raises Corrupt."""
+def unpack(run: str, reference: Mapping[str, Any], stored: bytes | None, kind: Any = Any) -> list[Any]:
+    """The lines of a reference, as values of that kind; `stored` is the object it names, if any. Raises Corrupt."""
     data = b64decode(reference["inline"]) if "inline" in reference else stored or b""
     expected = reference.get("object") or reference["digest"]
     if hashlib.sha256(data).hexdigest() != expected:
         raise Corrupt("corrupt", f"An image of {run} is damaged: its digest does not match.", run=run, image=expected)
     raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=OBJECT_BYTES_MAX)
-    return [orjson.loads(line) for line in raw.splitlines()]
+    return list(msgspec.json.Decoder(kind).decode_lines(raw))

@@ -81,6 +81,8 @@ class ChunkState:
     lines: dict[str, LineRef] = field(default_factory=dict)
     """By event: sending, written, settled, sealed, judged; reply: the vendor's answer, for repeats."""
     receipt: str | None = None
+    reversible: str = "full"
+    reasons: list[str] = field(default_factory=list)
     rolled_back: bool = False
     """A database undid the chunk: what `written` announced did not come about."""
 
@@ -106,6 +108,11 @@ class OperationState:
     def lease(self) -> timedelta:
         """For how long an event of the driver lets it drive on."""
         return timedelta(seconds=self.begun["lease_s"])
+
+    @property
+    def is_waiting(self) -> bool:
+        """Accepted for later, and nobody has taken it up yet."""
+        return "queued" in self.begun and self.term == 1
 
     def is_held(self, now: datetime) -> bool:
         """By its driver's own clock: may it still write?"""
@@ -210,6 +217,7 @@ class RunState:
         chunk.phase = CHUNK[(chunk.phase, name)]
         if name == "sending":
             chunk.records, chunk.implied = event["records"], event.get("implied", 0)
+            chunk.reversible, chunk.reasons = event.get("reversible", "full"), event.get("reasons", [])
         chunk.receipt = event.get("receipt", chunk.receipt)
         chunk.rolled_back = event.get("rolled_back", False)
         chunk.counts |= {outcome: event[outcome] for outcome in _OUTCOMES if outcome in event}

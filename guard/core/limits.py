@@ -66,6 +66,13 @@ WAIT_S = 25.0
 
 WAIT_MAX_S = 300.0
 
+SPOOL_RECORDS_MAX = 2000
+SPOOL_BYTES_MAX = 4 * 1024 * 1024
+"""Records of one object in which accepted operations are kept until they are driven."""
+
+WORKERS_MAX = 8
+"""Queued operations that one process drives at once, each for another target."""
+
 QUEUE_JOBS_MAX = 1000
 """Jobs that wait in the queue or are being driven; more are refused, so that no caller waits for days."""
 

@@ -1,8 +1,10 @@
 """What a run did to one record: its changes merged, in-doubt ones settled by what is there now."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from guard.core.model import Change, Fields, Image, Resource
 
@@ -10,8 +12,7 @@ Same = Callable[[str, Any, Any], bool]
 """(field, asked, found): is what was found what was asked for, on the vendor's terms?"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """What a run did to one record, all its changes merged: first before, last after."""
 
     resource: str
@@ -31,8 +32,14 @@ class Past:
 def changed_fields(before: Image, after: Image, resource: Resource) -> list[str]:
     """Fields that differ, in a stable order; the server's own are left out."""
     old, new = before or {}, after or {}
-    names = sorted((set(old) | set(new)) - resource.volatile)
-    return [name for name in names if not equal(resource, name, old.get(name), new.get(name))]
+    return sorted(
+        name
+        for name in {**old, **new}
+        # Most are equal in every respect, and found so at once.
+        if ((one := old.get(name)) != (other := new.get(name)) or type(one) is not type(other))
+        and name not in resource.volatile
+        and not equal(resource, name, one, other)
+    )
 
 
 def equal(resource: Resource, name: str, one: Any, other: Any) -> bool:

@@ -12,6 +12,8 @@ from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import RunState
 from guard.core.limits import RUNS_MAX
 from guard.core.tokens import sign, verify
+from guard.queue.base import Queue
+from guard.queue.memory import MemoryQueue
 from guard.settings import Policy, Settings
 from guard.store.journals import Journals
 from guard.target.base import Target
@@ -25,11 +27,14 @@ T = TypeVar("T")
 class Guard:
     """One process's Guard. Holds no state of runs that is not in the store; what is here is what is going on."""
 
-    def __init__(self, settings: Settings, journals: Journals, targets: Mapping[str, Target]) -> None:
+    def __init__(
+        self, settings: Settings, journals: Journals, targets: Mapping[str, Target], queue: Queue | None = None
+    ) -> None:
         self.settings = settings
         self.callbacks = Callbacks(settings.callbacks.signing_secret, settings.callbacks.allow)
         self.journals = journals
         self.targets = targets
+        self.queue = queue or MemoryQueue()
         self.draining = asyncio.Event()
         """The process is about to end: no operation begins, and none begins a further chunk."""
         self.reverting: dict[str, tuple[object, asyncio.Task[str]]] = {}
@@ -110,6 +115,7 @@ class Guard:
 
     async def close(self) -> None:
         await self.drain()
+        await self.queue.close()
         for target in self.targets.values():
             await target.close()
         await self.journals.store.close()

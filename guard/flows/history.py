@@ -1,14 +1,14 @@
 """What a run did, read from its journal: record by record, and as the flat answer that callers get."""
 
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from guard.core.errors import InDoubt, Unavailable
 from guard.core.lifecycle import ChunkState, OperationState, RunState
 from guard.core.limits import ANSWER_RECORDS_MAX
-from guard.core.lines import read_outcome, read_touched
 from guard.core.model import Failure, Outcome, Status, Touched
 from guard.flows.guard import Guard
 from guard.store.journal import Journal
@@ -19,8 +19,7 @@ _ROLLED_BACK = Failure("rolled_back", "The operation was undone as a whole; noth
 _NOT_TOLD = Failure("no_answer", "The outcome was not known when this was told. A revert finds out by reading.")
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, gc=False, frozen=True):
     """One record of a run: what was to happen to it, what it held, what came of it."""
 
     op: str
@@ -32,28 +31,32 @@ class Recorded:
 
 async def recorded(journal: Journal, state: RunState, *, skip: int = 0) -> AsyncIterator[Recorded]:
     """Every announced record of a run, in the order of its operations. Chunks that are skipped are not read."""
+    async for records in recorded_chunks(journal, state, skip=skip):
+        for record in records:
+            yield record
+
+
+async def recorded_chunks(journal: Journal, state: RunState, *, skip: int = 0) -> AsyncIterator[list[Recorded]]:
+    """The same, a chunk's at a time."""
     position = 0
     for op, operation in state.operations.items():
         for _, chunk in sorted(operation.chunks.items()):
             size = chunk.records + chunk.implied
             if chunk.phase != "none" and position + size > skip:
-                for touched, outcome in await chunk_records(journal, chunk):
-                    if position >= skip:
-                        yield Recorded(op, position, touched, outcome)
-                    position += 1
-            else:
-                position += size
+                found = enumerate(await chunk_records(journal, chunk), position)
+                yield [Recorded(op, at, touched, outcome) for at, (touched, outcome) in found if at >= skip]
+            position += size
 
 
 async def chunk_records(journal: Journal, chunk: ChunkState) -> list[tuple[Touched, Outcome]]:
     """A chunk's records with what is known of their outcomes by now."""
-    touched = [read_touched(line) for line in await journal.lines(chunk.lines["sending"])]
+    touched = await journal.lines(chunk.lines["sending"], Touched)
     if chunk.rolled_back:
         return [(each, Outcome(status=Status.FAILED, failure=_ROLLED_BACK)) for each in touched]
     name = next((name for name in ("sealed", "settled", "written") if name in chunk.lines), None)
     if name is None:
         return [(each, _untold(each)) for each in touched]
-    outcomes = [read_outcome(line) for line in await journal.lines(chunk.lines[name])]
+    outcomes = await journal.lines(chunk.lines[name], Outcome)
     return list(zip(touched, outcomes, strict=True))
 
 

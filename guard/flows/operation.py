@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from guard.core.entries import Event
 from guard.core.errors import Conflict, GuardError, Refused, Unavailable
@@ -23,7 +24,8 @@ from guard.tasks import AtMost, Cut, unless
 
 log = structlog.get_logger()
 
-Chunks = AsyncIterator[list[Change]]
+Chunks = AsyncIterator[tuple[int, list[Change]]]
+"""With their numbers: those of an operation that is taken up again have gaps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,9 @@ def refuse_other_request(known: OperationState, asked: Asked) -> None:
         )
 
 
+_LEVELS = list(Reversibility)
+
+
 class Screen:
     """The policy on each record, and how far what was let through can be taken back."""
 
@@ -148,6 +153,23 @@ class Screen:
         self._accept = accept
         self.level = Reversibility.FULL
         self.reasons: set[str] = set()
+
+    @classmethod
+    def of(cls, target: Target, operation: OperationState, *, accept: bool = True) -> "Screen":
+        """As it was when the operation's last chunk was announced."""
+        screen = cls(target, accept=accept)
+        screen.level = Reversibility(operation.begun.get("reversible", "full"))
+        screen.reasons |= set(operation.begun.get("reasons", ()))
+        for chunk in operation.chunks.values():
+            screen.level = max(screen.level, Reversibility(chunk.reversible), key=_LEVELS.index)
+            screen.reasons |= set(chunk.reasons)
+        return screen
+
+    def told(self) -> dict[str, Any]:
+        """For the journal: members of the event that announces a chunk."""
+        if self.level is Reversibility.FULL and not self.reasons:
+            return {}
+        return {"reversible": self.level.value, "reasons": sorted(self.reasons)}
 
     def __call__(self, touched: Sequence[Touched]) -> list[Touched]:
         return [each if each.problem else self._screened(each) for each in touched]
@@ -160,8 +182,8 @@ class Screen:
         return touched
 
     def note(self, reversal: Reversal) -> None:
-        order = list(Reversibility)
-        self.level = max(self.level, reversal.level, key=order.index)
+        if reversal.level is not self.level:
+            self.level = max(self.level, reversal.level, key=_LEVELS.index)
         if reversal.reason:
             self.reasons.add(reversal.reason)
 
@@ -179,10 +201,10 @@ _ACCEPT = "Nothing was written. Send accept_irreversible to do it all the same."
 class Drive:
     """Drives an operation's chunks through its target and ends it in the journal."""
 
-    def __init__(self, guard: Guard, journal: Journal, op: str, target: Target, screen: Screen) -> None:
+    def __init__(self, guard: Guard, journal: Journal, lease: Lease, target: Target, screen: Screen) -> None:
         self._guard = guard
         self._journal = journal
-        self._lease = Lease(guard, journal, op)
+        self._lease = lease
         self._target = target
         self._screen = screen
         self._stopped_by: GuardError | None = None
@@ -211,13 +233,11 @@ class Drive:
 
     async def _one_by_one(self, passage: Passage, work: Work, chunks: Chunks) -> None:
         """A database: all chunks in one transaction, committed when the last one's post-images are durable."""
-        number = 0
         try:
-            async for changes in chunks:
+            async for number, changes in chunks:
                 touched = self._screen(await work.before(changes))
-                await passage.announce(number, touched)
+                await passage.announce(number, touched, **self._screen.told())
                 await passage.send(number, touched)
-                number += 1
                 if not self._goes_on:
                     raise Refused("run_closed", "The run was stopped; nothing was written.")
         except BaseException:
@@ -227,21 +247,19 @@ class Drive:
 
     async def _overlapping(self, passage: Passage, work: Work, chunks: Chunks) -> None:
         """An API: several chunks at once, so that some read or write while others are being stored."""
-        number = 0
         async with AtMost(CHUNKS_IN_FLIGHT_MAX) as under_way:
-            async for changes in chunks:
+            async for number, changes in chunks:
                 await under_way.room()
                 if self._stopped_by or not self._goes_on:
                     break
                 under_way.start(self._chunk(passage, work, number, changes))
-                number += 1
 
     async def _chunk(self, passage: Passage, work: Work, number: int, changes: list[Change]) -> None:
         try:
             # Vendors are slow: a run that was stopped does not go on reading what it will not write.
             before = await unless((self._journal.closed, self._guard.draining), work.before(changes))
             touched = self._screen(before)
-            await passage.announce(number, touched)
+            await passage.announce(number, touched, **self._screen.told())
             await passage.send(number, touched)
         except GuardError as error:
             # The chunks beside this one go on to their end: what was sent must be accounted for.

@@ -3,17 +3,18 @@
     snapshot durable and sending announced → sent → outcomes and post-images → journaled
 
 A vendor's API acts with every call, so each chunk is sealed by itself. A database acts at commit: until then its
-chunks are only `written`, and `conclude` seals or rolls back all of them.
+chunks are only `written`, and `conclude` seals or rolls back all of them. So what is written of one chunk may still be
+on its way into the journal while the next one is read; all of it is there before the commit.
 """
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from guard.core.entries import Event, Packed, pack
 from guard.core.errors import GuardError, InDoubt, Unavailable
 from guard.core.lifecycle import Illegal
-from guard.core.lines import outcome_line, touched_line
 from guard.core.model import Outcome, Status, Touched
 from guard.flows.lease import Lease
 from guard.store.journal import Journal
@@ -32,40 +33,44 @@ class Passage:
         self._isolated = target.traits.isolated
         self._work = work
         self._written: dict[int, dict[str, int]] = {}
+        self._noting: asyncio.Task[None] | None = None
 
-    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event) -> None:
+    async def announce(self, chunk: int, touched: Sequence[Touched], *first: Event, **told: Any) -> None:
         """Make the pre-images durable; from here on the chunk counts as sent (I1). Raises Unavailable, Illegal."""
-        packed = pack(touched_line(each) for each in touched)
+        packed = pack(touched)
         await self._journal.store_lines(packed)
         implied = sum(each.implied_by is not None for each in touched)
-        sending = self._event("sending", chunk, packed, records=len(touched) - implied, implied=implied or None)
+        known = {"records": len(touched) - implied, "implied": implied or None}
+        sending = self._event("sending", chunk, packed, **known, **told)
         await self._journal.append(*first, sending)
 
     async def send(self, chunk: int, touched: Sequence[Touched]) -> list[Outcome]:
         """Send an announced chunk and journal what came of it."""
         outcomes = await self._work.after(touched, await self._work.write(touched))
         if self._isolated:
-            await self._seal("written", chunk, touched, outcomes, receipt=self._work.receipt)
             self._written[chunk] = counts(touched, outcomes)
+            await self._noted()
+            self._noting = asyncio.create_task(self._note(chunk, outcomes, self._work.receipt))
         else:
-            await self._seal("sealed", chunk, touched, outcomes)
+            packed = pack(outcomes)
+            sealed = self._event("sealed", chunk, packed, **counts(touched, outcomes))
+            await journal_done(self._journal, packed, sealed)
         return outcomes
 
-    async def _seal(
-        self, name: str, chunk: int, touched: Sequence[Touched], outcomes: Sequence[Outcome], receipt: str | None = None
-    ) -> None:
-        packed = pack(outcome_line(outcome) for outcome in outcomes)
-        known = {} if name == "written" else counts(touched, outcomes)
-        made = self._event(name, chunk, packed, receipt=receipt, **known)
-        if name == "written":
-            await self._journal.store_lines(packed)
-            await self._journal.append(made)
-        else:
-            await journal_done(self._journal, packed, made)
+    async def _note(self, chunk: int, outcomes: Sequence[Outcome], receipt: str | None) -> None:
+        packed = pack(outcomes)
+        await self._journal.store_lines(packed)
+        await self._journal.append(self._event("written", chunk, packed, receipt=receipt))
+
+    async def _noted(self) -> None:
+        """Wait for the chunk before: no more than one is on its way into the journal. Raises Unavailable, Illegal."""
+        if self._noting:
+            await self._noting
 
     async def conclude(self) -> None:
         """Commit what was written. Raises what commit raises, once the journal tells what became of it."""
         try:
+            await self._noted()
             if not self._lease.may_write():
                 raise Unavailable("target_unavailable", "It took too long and was taken over. Nothing was written.")
             await self._work.commit()
@@ -73,7 +78,7 @@ class Passage:
             unknown = [self._lease.event("settled", chunk=k, unknown=_total(c)) for k, c in self._written.items()]
             await journal_done(self._journal, None, *unknown)
             raise
-        except GuardError:
+        except (GuardError, Illegal):
             await self.roll_back()
             raise
         sealed = [self._lease.event("sealed", chunk=chunk, **known) for chunk, known in self._written.items()]
@@ -81,6 +86,8 @@ class Passage:
 
     async def roll_back(self) -> None:
         """The transaction is undone: say so of every chunk that was announced."""
+        if self._noting:
+            await asyncio.wait([self._noting])
         chunks = self._journal.state.operations[self._lease.op].chunks
         undone = [
             self._lease.event("sealed", chunk=number, applied=0, failed=chunk.records, unknown=0, rolled_back=True)

@@ -15,15 +15,14 @@ from typing import Any
 from guard.core.entries import Event, pack
 from guard.core.errors import CODES, InDoubt, Refused, Unavailable
 from guard.core.lifecycle import Illegal
-from guard.core.lines import outcome_line
 from guard.core.model import Change, Failure, Outcome, Status, Touched
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Screen, begin, ending, finish, identify
 from guard.flows.passage import Passage, counts, journal_done
-from guard.flows.recover import cut_off, ended
+from guard.flows.settle import cut_off, ended
 from guard.store.journal import Journal
-from guard.target.base import Work
+from guard.target.base import MayWrite, Work
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
 from guard.tasks import all_to_the_end
@@ -41,8 +40,11 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Forward = Callable[[], Awaitable[tuple[Answer, Reply]]]
-"""Sends the caller's bytes. Gives the answer as it came and as a handler reads it. Raises NotSent, NoAnswer."""
+Forward = Callable[[MayWrite], Awaitable[tuple[Answer, Reply]]]
+"""Sends the caller's bytes, if it still may when its turn has come.
+
+Gives the answer as it came and as a handler reads it. Raises NotSent, NoAnswer.
+"""
 
 
 async def pass_through(
@@ -110,7 +112,8 @@ class _Passing:
             self._lease = Lease(self._guard, journal, op)
             passage = Passage(journal, self._lease, self._target, work)
             await all_to_the_end(
-                passage.announce(_CHUNK, touched, *events), self._guard.journals.mark_open(journal.run)
+                passage.announce(_CHUNK, touched, *events, **self._screen.told()),
+                self._guard.journals.mark_open(journal.run),
             )
 
         self.op, first = await begin(self._guard, journal, self._asked, self.op, self._screen, announce)
@@ -122,16 +125,14 @@ class _Passing:
         ref = operation.chunks[_CHUNK].lines.get("reply")
         if ref is None:
             raise self._in_doubt(journal, "This request was sent before, and its answer was lost.")
-        (line,) = await journal.lines(ref, "reply")
+        (line,) = await journal.lines(ref, dict, "reply")
         self._answered.set_result(Answer(line["status"], b64decode(line["body"]), line["headers"]))
 
     async def _send(self, journal: Journal, work: Work, touched: Sequence[Touched], forward: Forward) -> None:
         changes = [each.change for each in touched]
         answer, lost = None, ""
         try:
-            if not self._lease.may_write():
-                raise NotSent("the snapshot took too long to store")
-            answer, reply = await forward()
+            answer, reply = await forward(self._lease.may_write)
             outcomes = [
                 outcome if each.problem is None else Outcome(status=Status.FAILED, failure=each.problem)
                 for each, outcome in zip(touched, self._target.outcomes(changes, reply), strict=True)
@@ -163,7 +164,7 @@ class _Passing:
         outcomes: Sequence[Outcome],
         answer: Answer | None,
     ) -> None:
-        packed = pack(outcome_line(outcome) for outcome in outcomes)
+        packed = pack(outcomes)
         known = counts(touched, outcomes)
         told = self._lease.event(name, chunk=_CHUNK, lines=packed.reference, **known)
         if answer and self._asked.keyed:

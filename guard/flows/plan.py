@@ -1,18 +1,20 @@
 """The plan of a revert: what a run did to each record, merged, and what taking it back means now."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from guard.core.compare import Judgement, judge
 from guard.core.errors import Refused
 from guard.core.lifecycle import OperationState, RunState
-from guard.core.lines import change_line, read_change
 from guard.core.model import Action, Change, Image, Key, Outcome, Resource, Reversibility, Status, Touched, Verdict
 from guard.core.past import Past, asked_values, merge, moved_fields
 from guard.flows.guard import Guard
-from guard.flows.history import Recorded, recorded
+from guard.flows.history import Recorded, recorded, recorded_chunks
 from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target
@@ -24,6 +26,9 @@ _NOT_OURS = "A record like it is there, but it is not certain that the run creat
 
 FIRST, THEN = 0, 1
 """Ranks: records that others refer to are created again before the others are taken back."""
+
+_RANK_SPAN = 2**40
+"""Rows stand by rank, then newest first: each one's seq is rank * span - position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +53,9 @@ class Narrowing:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, gc=False, frozen=True, omit_defaults=True):
     """One record's part of the plan."""
 
-    key: str
     target: str
     past: Past
     origin: str
@@ -82,13 +85,14 @@ class Plan:
     def __init__(self, guard: Guard, narrowing: Narrowing) -> None:
         self._guard = guard
         self.narrowing = narrowing
-        self._rows = Table()
-        self._new_ids = Table()
+        self._rows = Table(Row)
+        self._new_ids = Table(tuple[str | None, Change])
         self.resources = Resources()
         self._renumbered = 0
         self.leaves_out = False
         """The narrowing leaves out something that the run did."""
         self._targets: dict[str, None] = {}
+        self._ranks: set[int] = set()
         self._opened_at = guard.now()
 
     def __len__(self) -> int:
@@ -102,29 +106,38 @@ class Plan:
         """Read the run's journal, and those of its earlier reverts for the ids they gave. Raises Refused, Corrupt."""
         self._opened_at = state.opened_at or self._opened_at
         refuse_unknown_operations(state, self.narrowing)
-        async for record in recorded(journal, state):
-            operation = state.operations[record.op]
-            if self.narrowing.has(record, operation):
-                await self._add(operation.target, record)
-            else:
-                self.leaves_out |= record.outcome.status is not Status.FAILED
+        async for records in recorded_chunks(journal, state):
+            operation = state.operations[records[0].op]
+            kept = [record for record in records if self.narrowing.has(record, operation)]
+            if len(kept) < len(records):
+                left = [record for record in records if not self.narrowing.has(record, operation)]
+                self.leaves_out |= any(record.outcome.status is not Status.FAILED for record in left)
+            if kept:
+                await self._add(operation.target, kept)
         for revert in state.reverts:
             await self._load_new_ids(revert)
 
-    async def _add(self, target_name: str, record: Recorded) -> None:
+    async def _add(self, target_name: str, records: Sequence[Recorded]) -> None:
         target = self._guard.target(target_name)
-        resource = await self.resources(target, record.touched.change.resource)
-        past = past_of(target, record.touched, record.outcome)
-        if past is None or self._leaves_out(past, resource):
-            return
-        search = record.touched.change if past.in_doubt and not past.id else None
-        key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
-        if earlier := self._rows.get(key):
-            past = merge(_read_past(earlier), past, resource)
-        body = {"t": target_name, "p": _past_line(past), "s": change_line(search) if search else None}
-        recreated_first = past.after is None and past.resource in target.referred_to
-        self._targets[target_name] = None
-        self._rows.put(record.position, key, body, FIRST if recreated_first else THEN)
+        rows = []
+        for record in records:
+            past = past_of(target, record.touched, record.outcome)
+            if past is None or self._leaves_out(past, await self.resources(target, past.resource)):
+                continue
+            search = record.touched.change if past.in_doubt and not past.id else None
+            key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
+            row = Row(target_name, past, past.id, search, self._opened_at if search else None)
+            rows.append((self._seq(target, past, record.position), key, row))
+            self._targets[target_name] = None
+        for seq, key, row in self._rows.add(rows):  # the run has changed these before
+            earlier = self._rows[key].past
+            past = merge(earlier, row.past, await self.resources(target, row.past.resource))
+            self._rows.put(seq, key, replace(row, past=past))
+
+    def _seq(self, target: Target, past: Past, position: int) -> int:
+        rank = FIRST if past.after is None and past.resource in target.referred_to else THEN
+        self._ranks.add(rank)
+        return rank * _RANK_SPAN - position
 
     def _leaves_out(self, past: Past, resource: Resource) -> bool:
         """Did the run change none of the fields that the narrowing names?"""
@@ -147,7 +160,7 @@ class Plan:
         """Take down the new id of a record that a revert created again; None: created perhaps, the id is not known."""
         self._renumbered += 1
         key = _key(target, change.resource, str(change.origin))
-        self._new_ids.put(self._renumbered, key, [id_, change_line(change)])
+        self._new_ids.put(self._renumbered, key, (id_, change))
 
     def new_id(self, target: str, resource: str, id_: str) -> str:
         found = self._new_ids.get(_key(target, resource, id_))
@@ -156,7 +169,7 @@ class Plan:
     def created(self, target: str, resource: str, id_: str) -> bool:
         """Does the plan take this record back, too, because the run created it?"""
         found = self._rows.get(_key(target, resource, id_))
-        return found is not None and _read_past(found).before is None
+        return found is not None and found.past.before is None
 
     def targets(self) -> list[str]:
         """The target of the run's newest record first."""
@@ -164,28 +177,25 @@ class Plan:
 
     def batches(self, size: int, *, target: str | None = None, rank: int | None = None) -> Iterator[list[Row]]:
         """The plan's rows in the order in which they are taken back; those of one target or rank only, if named."""
-        for each in self._rows.ranks() if rank is None else [rank]:
-            for batch in self._rows.newest_first(size, each):
-                rows = [self._row(key, body) for key, body in batch]
-                if kept := [row for row in rows if target in (None, row.target)]:
-                    yield kept
+        for each in self.ranks() if rank is None else [rank]:
+            for batch in self._rows.batches(size, (each - 1) * _RANK_SPAN + 1, each * _RANK_SPAN):
+                if rows := [self._row(row) for row in batch if target in (None, row.target)]:
+                    yield rows
 
     def page(self, offset: int, size: int) -> list[Row]:
         """Some rows from the middle, for showing."""
-        return [self._row(key, body) for key, body in self._rows.page(offset, size)]
+        return [self._row(row) for row in self._rows.page(offset, size)]
 
     def ranks(self) -> list[int]:
-        return self._rows.ranks()
+        return sorted(self._ranks)
 
-    def _row(self, key: str, body: Any) -> Row:
-        past = _read_past(body)
-        search = read_change(body["s"]) if body["s"] else None
-        since = self._opened_at if search else None
-        again = self._new_ids.get(_key(body["t"], past.resource, past.id))
-        if again is None:
-            return Row(key, body["t"], past, past.id, search, since)
-        new_id, created = again
-        return Row(key, body["t"], replace(past, id=new_id or ""), past.id, None if new_id else read_change(created))
+    def _row(self, row: Row) -> Row:
+        """The row, pointed to the new id of a record that an earlier revert, or this one, had to create again."""
+        found = self._new_ids.get(_key(row.target, row.past.resource, row.past.id)) if self._renumbered else None
+        if found is None:
+            return row
+        id_, created = found
+        return replace(row, past=replace(row.past, id=id_ or ""), search=None if id_ else created, since=None)
 
 
 def refuse_unknown_operations(state: RunState, narrowing: Narrowing) -> None:
@@ -229,7 +239,8 @@ Judged = tuple[Row, Image, Judgement]
 
 async def judge_rows(look: Look, target: Target, rows: Sequence[Row], plan: Plan, *, force: bool) -> list[Judged]:
     """Each row of a plan with what its record holds now and the verdict on it."""
-    found = await all_or_none(*(_search(target, row) for row in rows))
+    searched = iter(await all_or_none(*(_search(target, row, row.search) for row in rows if row.search)))
+    found = [next(searched) if row.search else row for row in rows]
     now = await _look(look, [row for row in found if row.past.id])
     judged: list[Judged] = []
     for each in found:
@@ -275,12 +286,10 @@ def title_of(target: Target, row: Row, now: Image) -> str:
     return target.title(row.past.resource, row.past.before or now or row.past.after)
 
 
-async def _search(target: Target, row: Row) -> Row:
+async def _search(target: Target, row: Row, search: Change) -> Row:
     """A record whose id is not known is looked for by what identifies it, before it is judged or created again."""
-    if row.search is None:
-        return row
     try:
-        id_ = await target.find(row.search)
+        id_ = await target.find(search)
     except Refused:
         return replace(row, past=replace(row.past, lost="Nothing identifies the record, so it cannot be found."))
     return replace(row, past=replace(row.past, id=id_ or row.past.id))
@@ -311,30 +320,3 @@ def _judge(target: Target, row: Row, now: Image, resource: Resource, narrowing: 
 
 def _key(target: str, resource: str, id_: str) -> str:
     return f"{target}\n{resource}\n{id_}"
-
-
-def _past_line(past: Past) -> dict[str, Any]:
-    return {
-        "r": past.resource,
-        "id": past.id,
-        "b": past.before,
-        "a": past.after,
-        "t": sorted(past.touched) if past.touched is not None else None,
-        "q": past.asked,
-        "d": past.in_doubt,
-        "l": past.lost,
-    }
-
-
-def _read_past(body: Any) -> Past:
-    line = body["p"]
-    return Past(
-        resource=line["r"],
-        id=line["id"],
-        before=line["b"],
-        after=line["a"],
-        touched=frozenset(line["t"]) if line["t"] is not None else None,
-        asked=line["q"],
-        in_doubt=line["d"],
-        lost=line["l"],
-    )

@@ -2,52 +2,62 @@
 docs/design.md: begin → chunks through the target → end → answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 
 from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
 from guard.core.limits import RECORDS_MAX
-from guard.core.lines import change_line, read_change
 from guard.core.model import Change
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
+from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
-from guard.flows.recover import cut_off, ended
-from guard.flows.table import Table, Taken
+from guard.flows.settle import cut_off, ended
+from guard.flows.table import Table
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 from guard.tasks import all_to_the_end
+
+_BATCH = 500
 
 
 class Records:
     """An operation's changes, checked and on disk before the first of them is acted upon."""
 
     def __init__(self) -> None:
-        self._table = Table()
+        self._table = Table(Change)
         self.count = 0
         self.first: Change | None = None
 
-    def add(self, change: Change) -> None:
-        """Raises Refused where the record stands in the operation already."""
-        self.count += 1
-        self.first = self.first or change
-        try:
-            self._table.add(self.count, f"{change.resource}\n{change.id}" if change.id else None, change_line(change))
-        except Taken as taken:
+    def add(self, changes: Sequence[Change]) -> None:
+        """Raises Refused where a record stands in the operation already."""
+        self.first = self.first or changes[0]
+        rows = [(self.count + n, _key(change), change) for n, change in enumerate(changes, 1)]
+        self.count += len(rows)
+        for number, key, _ in self._table.add(rows):
+            first = self._table.seq(key)
             raise Refused(
                 "duplicate_record",
-                f"Record {self.count} is the same as record {taken.seq}: each may stand in an operation once. "
+                f"Record {number} is the same as record {first}: each may stand in an operation once. "
                 "Nothing was written.",
-                records=[taken.seq, self.count],
-            ) from None
+                records=[first, number],
+            )
 
-    async def chunks(self, size: int) -> AsyncIterator[list[Change]]:
-        for batch in self._table.batches(size):
-            yield [read_change(line) for line in batch]
+    def all(self) -> Iterator[Change]:
+        for batch in self._table.batches(_BATCH):
+            yield from batch
+
+    async def chunks(self, size: int) -> Chunks:
+        for numbered in enumerate(self._table.batches(size)):
+            yield numbered
 
     def close(self) -> None:
         self._table.close()
+
+
+def _key(change: Change) -> str:
+    return f"{change.resource}\n{change.id}" if change.id else ""
 
 
 async def protect(
@@ -69,10 +79,7 @@ async def protect(
 async def _protect(
     guard: Guard, journal: Journal, asked: Asked, op: str, records: Records | None, begun: asyncio.Future[str]
 ) -> None:
-    target = guard.target(asked.target)
-    screen = Screen(target, accept=asked.accept_irreversible or guard.policy(asked.target).accept_irreversible)
-    if records and records.first:
-        screen.refuse(records.first)
+    target, screen = screened(guard, asked, records)
     if asked.keyed:
         await journal.catch_up()
 
@@ -88,8 +95,8 @@ async def _protect(
     with suppress(Unavailable):  # so that a long one is listed while it runs; `finish` tries again
         await guard.journals.mark_indexed(journal.state)
     try:
-        records_max = min(RECORDS_MAX, guard.policy(asked.target).records_max)
-        await Drive(guard, journal, op, target, screen)(_source(asked, target, records, records_max))
+        source = _source(asked, target, records, records_max(guard, target))
+        await Drive(guard, journal, Lease(guard, journal, op), target, screen)(source)
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=asked.keyed)
@@ -103,15 +110,29 @@ def _source(asked: Asked, target: Target, records: Records | None, records_max: 
     """Where the chunks come from: the records sent, or the target's own selection, which is counted as it goes."""
     if records is not None:
         return lambda _: records.chunks(target.chunk_records)
-    return lambda work: _at_most(
-        records_max, work.select(asked.resource, asked.action, asked.fields, asked.where or {})
-    )
+    selected = (asked.resource, asked.action, asked.fields, asked.where or {})
+    return lambda work: at_most(records_max, work.select(*selected))
 
 
-async def _at_most(records_max: int, chunks: Chunks) -> Chunks:
-    count = 0
-    async for changes in chunks:
+def records_max(guard: Guard, target: Target) -> int:
+    return min(RECORDS_MAX, guard.policy(target.name).records_max)
+
+
+def screened(guard: Guard, asked: Asked, records: Records | None) -> tuple[Target, Screen]:
+    """The target and its policy. Raises Refused where already the kind of change is not allowed."""
+    target = guard.target(asked.target)
+    screen = Screen(target, accept=asked.accept_irreversible or guard.policy(asked.target).accept_irreversible)
+    if records and records.first:
+        screen.refuse(records.first)
+    return target, screen
+
+
+async def at_most(records_max: int, selected: AsyncIterator[list[Change]]) -> Chunks:
+    """What a target selects, numbered, and counted as it goes. Raises Refused beyond the limit."""
+    number = count = 0
+    async for changes in selected:
         count += len(changes)
         if count > records_max:
             raise Refused("too_large", f"The filter means more than {records_max} records. Nothing was written.")
-        yield changes
+        yield number, changes
+        number += 1

@@ -1,55 +1,31 @@
-"""Recover: drive runs that were cut off to their end. What was sent is settled by reading, never sent again."""
+"""Recover: runs that nobody drives any more are found by their marks, and driven on to their end."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
-from guard.core.entries import pack
 from guard.core.errors import GuardError
-from guard.core.lifecycle import ChunkState, Illegal, OperationState, event
-from guard.core.lines import outcome_line
-from guard.core.model import Outcome, Status
+from guard.core.lifecycle import Illegal
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
-from guard.flows.history import chunk_records
-from guard.flows.lease import Lease
-from guard.flows.operation import Screen, ending, finish
-from guard.flows.passage import counts, journal_done
+from guard.flows.operation import finish
+from guard.flows.queued import drive, put
+from guard.flows.settle import (
+    end_operation,
+    goes_on_later,
+    is_abandoned,
+    is_revert_abandoned,
+    is_silent,
+    take_over_revert,
+)
+from guard.queue.base import Full, Job
 from guard.store.journal import Journal
-from guard.target.base import Target
 
 log = structlog.get_logger()
-
-_POLL_S = 0.25
-
-
-async def ended(guard: Guard, journal: Journal, op: str) -> OperationState:
-    """Wait until an operation has ended, whoever drives it; one that nobody drives any more is ended here."""
-    while journal.state.operations[op].phase != "ended":
-        if _is_abandoned(guard, journal, op):
-            with suppress(Illegal):  # somebody else has just taken it over
-                await _end_operation(guard, journal, op)
-        else:
-            await asyncio.sleep(_POLL_S)
-            await journal.catch_up()
-    return journal.state.operations[op]
-
-
-def cut_off(operation: OperationState) -> bool:
-    """Did it come to nothing because nobody was there to drive it? Then an equal request begins it anew."""
-    return bool(operation.ended.get("recovered")) and operation.ended["status"] == "failed"
-
-
-def _is_abandoned(guard: Guard, journal: Journal, op: str) -> bool:
-    """One of this copy of Guard that no task of it drives; one of another copy whose lease is over."""
-    operation = journal.state.operations[op]
-    if operation.writer.startswith(guard.journals.writer):
-        return not guard.driven[(journal.run, op)]
-    return operation.is_expired(guard.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +46,7 @@ class Recovery:
         while True:
             try:
                 async for recovered in self.sweep():
-                    if recovered.detail not in (_GOING_ON, _NOT_BEGUN_YET):
+                    if recovered.detail not in _QUIET:
                         log.info("recovered", run=recovered.run, detail=recovered.detail)
             except GuardError as error:
                 log.warning("sweep_failed", code=error.code)
@@ -100,25 +76,43 @@ class Recovery:
         for op, operation in list(state.operations.items()):
             if operation.phase != "open":
                 continue
-            if not at_once and not _is_abandoned(guard, journal, op):
+            if not at_once and not is_abandoned(guard, journal, op):
                 return _GOING_ON
-            settled += await _end_operation(guard, journal, op)
-        if of := state.opened.get("of"):
-            if not at_once and not state.operations and not _is_silent(guard, state.changed_at):
-                return _GOING_ON
-            await self._end_revert(of, journal, at_once=at_once)
-        for revert in [revert for revert, over in state.reverts.items() if over is None]:
-            if not at_once and not await self._is_abandoned(journal, revert):
-                return _GOING_ON
-            await take_over_revert(guard, journal, revert)
+            if not goes_on_later(state, op):
+                settled += await end_operation(guard, journal, op)
+            elif not await self._take_up(Job(operation.target, journal.run, op), at_once=at_once):
+                return _WAITS
+        if not await self._end_reverts(journal, at_once=at_once):
+            return _GOING_ON
         await call_back(guard, journal)
         await finish(guard, journal, shared=True)
         return f"ended; {settled} records were settled by reading"
 
+    async def _end_reverts(self, journal: Journal, *, at_once: bool) -> bool:
+        """Reverts of this run that nobody carries out, and this one if it is one. False: somebody does."""
+        state = journal.state
+        if of := state.opened.get("of"):
+            if not at_once and not state.operations and not is_silent(self._guard, state.changed_at):
+                return False
+            await self._end_revert(of, journal, at_once=at_once)
+        for revert in [revert for revert, over in state.reverts.items() if over is None]:
+            if not at_once and not await self._is_revert_abandoned(journal, revert):
+                return False
+            await take_over_revert(self._guard, journal, revert)
+        return True
+
+    async def _take_up(self, job: Job, *, at_once: bool) -> bool:
+        """An accepted operation gets its place in the queue again; by hand it is driven here and now."""
+        if at_once:
+            return await drive(self._guard, job, at_once=True)
+        with suppress(Full):  # the next sweep tries again
+            await put(self._guard, job)
+        return False
+
     async def _forget_empty(self, run: str, *, at_once: bool) -> str:
         """A mark without a journal: its run begins at this moment, or its Guard died before that."""
         since = self._empty_since.setdefault(run, self._guard.now())
-        if not at_once and not _is_silent(self._guard, since):
+        if not at_once and not is_silent(self._guard, since):
             return _NOT_BEGUN_YET
         await self._guard.journals.unmark_open(run)
         return "had not begun; nothing was sent"
@@ -128,94 +122,15 @@ class Recovery:
         with self._guard.journals.use(of) as journal:
             state = await journal.catch_up()
             going_on = own.run in state.reverts and state.reverts[own.run] is None
-            if going_on and (at_once or await self._is_abandoned(journal, own.run)):
+            if going_on and (at_once or await self._is_revert_abandoned(journal, own.run)):
                 await take_over_revert(self._guard, journal, own.run)
                 await finish(self._guard, journal, shared=True)
 
-    async def _is_abandoned(self, journal: Journal, revert: str) -> bool:
+    async def _is_revert_abandoned(self, journal: Journal, revert: str) -> bool:
         return journal.run not in self._guard.reverting and await is_revert_abandoned(self._guard, journal, revert)
 
 
+_WAITS = "waits in the queue"
 _GOING_ON = "is going on; left alone"
 _NOT_BEGUN_YET = "has not begun yet; left alone"
-
-
-def _is_silent(guard: Guard, since: datetime | None) -> bool:
-    return since is None or guard.now() - since >= timedelta(seconds=guard.lease_s * 1.5)
-
-
-async def is_revert_abandoned(guard: Guard, journal: Journal, revert: str) -> bool:
-    """Has the revert of this run, that has not ended in its journal, nobody who carries it out?"""
-    with guard.journals.use(revert) as own:
-        state = await own.catch_up()
-        open_ones = [op for op, operation in state.operations.items() if operation.phase == "open"]
-        if open_ones:
-            return all(_is_abandoned(guard, own, op) for op in open_ones)
-        return _is_silent(guard, state.changed_at or journal.state.changed_at)
-
-
-async def take_over_revert(guard: Guard, journal: Journal, revert: str) -> None:
-    """End a revert of this run that nobody carries out any more; if somebody does, it gets nothing more done.
-
-    Its own journal is closed first, so that no operation can begin in it: only then may another revert begin.
-    Raises Illegal where somebody else has just done so.
-    """
-    with guard.journals.use(revert) as own:
-        state = await own.catch_up()
-        if state.phase == "none":
-            await own.append(event("opened", kind="revert", of=journal.run), event("closing"))
-        elif state.phase == "open":
-            await own.append(event("closing"))
-        for op, operation in list(state.operations.items()):
-            if operation.phase == "open":
-                await _end_operation(guard, own, op)
-        await finish(guard, own, shared=True)
-    await journal.append(event("revert_ended", revert=revert, status="partly_reverted"))
-
-
-async def _end_operation(guard: Guard, journal: Journal, op: str) -> int:
-    """Take an operation over, settle what is open of it, end it. Raises Illegal where another one did so first."""
-    target = guard.target(journal.state.operations[op].target)
-    guard.driven[(journal.run, op)] += 1
-    try:
-        lease = await Lease.take(guard, journal, op)
-        async with lease.kept():
-            return await _settle_operation(journal, lease, target)
-    finally:
-        guard.driven[(journal.run, op)] -= 1
-
-
-async def _settle_operation(journal: Journal, lease: Lease, target: Target) -> int:
-    operation = journal.state.operations[lease.op]
-    settled = 0
-    for number, chunk in sorted(operation.chunks.items()):
-        if chunk.phase in ("sending", "written", "settled"):
-            settled += await _settle_chunk(journal, lease, number, chunk, target)
-    known = {name: operation.count(name) for name in ("applied", "failed", "unknown")}
-    stopped = journal.state.phase != "open"
-    ended = ending(operation, lease, Screen(target, accept=True), known, stopped=stopped)
-    await journal_done(journal, None, {**ended, "recovered": True})
-    return settled
-
-
-async def _settle_chunk(journal: Journal, lease: Lease, number: int, chunk: ChunkState, target: Target) -> int:
-    if chunk.phase == "written" and chunk.receipt is not None:
-        committed = await target.committed(chunk.receipt)
-        if committed is not None:
-            numbers = {"applied": chunk.records, "failed": 0} if committed else {"applied": 0, "failed": chunk.records}
-            undone = {} if committed else {"rolled_back": True}
-            await journal_done(journal, None, lease.event("sealed", chunk=number, unknown=0, **numbers, **undone))
-            return chunk.records
-    known = await chunk_records(journal, chunk)
-    touched = [each for each, _ in known]
-    async with target.work() as work:
-        outcomes = await work.after(touched, [_open(outcome) for _, outcome in known])
-    packed = pack(outcome_line(outcome) for outcome in outcomes)
-    sealed = lease.event("sealed", chunk=number, lines=packed.reference, **counts(touched, outcomes))
-    await journal_done(journal, packed, sealed)
-    return chunk.records
-
-
-def _open(outcome: Outcome) -> Outcome:
-    """As `after` takes it: an outcome that was never journaled is unknown."""
-    return outcome if outcome.status is not Status.UNKNOWN else Outcome(status=Status.UNKNOWN, failure=outcome.failure)
+_QUIET = {_GOING_ON, _NOT_BEGUN_YET, _WAITS}

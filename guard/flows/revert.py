@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from guard.core.compare import Judgement
+from msgspec import structs
+
+from guard.core.compare import JudgedLine, Judgement
 from guard.core.entries import pack
 from guard.core.errors import Conflict, GuardError, Refused, Unavailable
 from guard.core.ids import derived_run_id
 from guard.core.lifecycle import Illegal, event, outcome_status
 from guard.core.limits import ANSWER_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX
-from guard.core.lines import judgement_line
 from guard.core.model import Action, Change, Failure, Outcome, Reversibility, Status, Touched, Verdict
 from guard.core.past import equal, members
 from guard.flows.callback import call_back
@@ -26,7 +27,7 @@ from guard.flows.lease import Lease
 from guard.flows.operation import finish
 from guard.flows.passage import Passage, journal_done
 from guard.flows.plan import Judged, Narrowing, Plan, Row, judge_rows, refuse_unknown_operations, title_of
-from guard.flows.recover import is_revert_abandoned, take_over_revert
+from guard.flows.settle import is_revert_abandoned, take_over_revert
 from guard.flows.stop import end_all
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
@@ -61,13 +62,13 @@ class Tally:
         """Count a record as it would come out if all that can be written is."""
         self.counts[_VERDICT_NAMES.get(judgement.verdict, "restored")] += 1
 
-    def sent(self, judgement: Judgement, outcome: Outcome) -> None:
+    def sent(self, judgement: Judgement, status: Status, failure: Failure | None) -> None:
         """Count a record that was to be restored by what came of it."""
         if judgement.verdict is not Verdict.RESTORE:
             return
-        if outcome.status is Status.UNKNOWN:
+        if status is Status.UNKNOWN:
             self.counts["in_doubt"] += 1
-        elif outcome.status is Status.FAILED or outcome.failure:
+        elif status is Status.FAILED or failure:
             self.counts["failed"] += 1
         else:
             self.counts["restored"] += 1
@@ -374,7 +375,12 @@ class TakeBack:
         compensated = [each for each in judged if each[2].compensation]
         touched, judged = await self._prepare(work, judged, compensated)
         told = [
-            judgement_line(row.past.resource, row.past.id, title_of(self._target, row, image), judgement)
+            JudgedLine(
+                row.past.resource,
+                row.past.id,
+                title_of(self._target, row, image),
+                structs.replace(judgement, compensation=None),
+            )
             for row, image, judgement in judged
             if judgement.verdict is not Verdict.RESTORE
         ]
@@ -416,7 +422,7 @@ class TakeBack:
         for name, resource in self._target.references(change.resource).items():
             if name in fields:
                 fields[name] = self._plan.new_id(self._target.name, resource, str(fields[name]))
-        return replace(change, fields=fields)
+        return structs.replace(change, fields=fields)
 
     async def _settle(self, judged: Sequence[Judged], touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> None:
         """Count what came of the compensations, and check that what was to be restored is there."""
@@ -431,7 +437,7 @@ class TakeBack:
                 self._plan.renumber(self._target.name, change, outcome.id)
                 self._level = Reversibility.PARTIAL
             failure = outcome.failure or await self._not_restored(change, outcome)
-            self._tally.sent(judgement, replace(outcome, failure=failure))
+            self._tally.sent(judgement, outcome.status, failure)
 
     async def _not_restored(self, change: Change, outcome: Outcome) -> Failure | None:
         if outcome.status is not Status.APPLIED or not outcome.sealed or change.action is not Action.UPDATE:

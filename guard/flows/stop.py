@@ -6,7 +6,7 @@ from typing import Literal
 from guard.core.errors import Refused
 from guard.core.lifecycle import Illegal, event
 from guard.flows.guard import Guard
-from guard.flows.recover import ended
+from guard.flows.settle import ended
 from guard.store.journal import Journal
 
 

@@ -1,11 +1,11 @@
 """Verify: is everything that was stored still what was stored, and is every record accounted for?"""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from guard.core.entries import entry_key, image_key, unpack
+from guard.core.entries import entry_key, image_key, references, unpack
 from guard.core.errors import GuardError
 from guard.core.ids import is_run_id
 from guard.core.lifecycle import Illegal, RunState
@@ -86,11 +86,10 @@ async def _entries(journals: Journals, run: str, numbers: list[int], images: set
             yield Finding(run, damage=True, detail=f"entry {number} does not belong there: {error}")
             return
         for event in entry.events:
-            for member in ("lines", "reply"):
-                if member in event:
-                    named.add(str(event[member].get("object")))
-                    async for finding in _image(journals, run, number, event[member]):
-                        yield finding
+            for reference in references(event):
+                named.add(str(reference.get("object")))
+                async for finding in _image(journals, run, number, reference):
+                    yield finding
     for digest in sorted(images - named):
         yield await _orphan(journals, run, digest)
     for finding in await _completeness(journals, state):
@@ -107,7 +106,7 @@ async def _orphan(journals: Journals, run: str, digest: str) -> Finding:
     return Finding(run, damage=True, detail=f"a foreign object: images/{digest}")
 
 
-async def _image(journals: Journals, run: str, number: int, reference: dict[str, Any]) -> AsyncIterator[Finding]:
+async def _image(journals: Journals, run: str, number: int, reference: Mapping[str, Any]) -> AsyncIterator[Finding]:
     try:
         stored = await journals.store.get(image_key(run, reference["object"])) if "object" in reference else None
         unpack(run, reference, stored)

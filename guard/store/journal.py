@@ -7,16 +7,18 @@ missed, asks the lifecycle again, and only then tries the next number.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
-from guard.core.entries import Entry, Event, Line, Packed, decode, encode, entry_key, image_key, unpack
+from guard.core.entries import Entry, Event, Packed, decode, encode, entry_key, image_key, unpack
 from guard.core.errors import Corrupt, Unavailable
 from guard.core.lifecycle import Illegal, LineRef, RunState
 from guard.core.limits import ENTRY_EVENTS_MAX
 from guard.store.base import KeyMissing, KeyTaken, Store, StoreError, Unknown
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 _READ_AHEAD = 16
 
@@ -160,18 +162,25 @@ class Journal:
         except StoreError as error:
             raise store_unavailable(error) from error
 
-    async def lines(self, ref: LineRef, member: str = "lines") -> list[Line]:
-        """The lines that a member of an event names. Raises Corrupt, Unavailable."""
+    async def lines(self, ref: LineRef, kind: type[T], member: str = "lines") -> list[T]:
+        """The lines that a member of an event names, as values of that kind. Raises Corrupt, Unavailable."""
         if ref.object is None:
             entry = await read_entry(self._store, self.run, ref.n)
-            return unpack(self.run, entry.events[ref.index][member], None)
+            return unpack(self.run, entry.events[ref.index][member], None, kind)
+        return await self.named_lines({"object": ref.object}, kind)
+
+    async def named_lines(self, reference: Mapping[str, Any], kind: type[T]) -> list[T]:
+        """The lines of a reference, as `pack` made it. Raises Corrupt, Unavailable."""
+        name = reference.get("object")
+        if name is None:
+            return unpack(self.run, reference, None, kind)
         try:
-            stored = await self._store.get(image_key(self.run, ref.object))
+            stored = await self._store.get(image_key(self.run, name))
         except KeyMissing:
-            raise Corrupt("corrupt", f"An image of {self.run} is missing.", run=self.run, image=ref.object) from None
+            raise Corrupt("corrupt", f"An image of {self.run} is missing.", run=self.run, image=name) from None
         except StoreError as error:
             raise store_unavailable(error) from error
-        return unpack(self.run, {"object": ref.object}, stored)
+        return unpack(self.run, reference, stored, kind)
 
 
 async def read_entry(store: Store, run: str, n: int) -> Entry:

@@ -5,8 +5,9 @@ another writer is at it, which may be tried again. An answer may also be lost af
 proxy may repeat a PUT by itself, so that our own success comes back as 412. Therefore every create carries a random
 writer id in the object's metadata, and whatever is not a plain success is settled by reading whose object is there.
 
-Needs s3:PutObject, s3:GetObject, s3:DeleteObject on the objects and s3:ListBucket on the bucket; without the last,
-S3 answers 403 instead of "no such key".
+Needs s3:PutObject and s3:GetObject on the objects, s3:DeleteObject on those that are ever removed (open/ and probe/),
+and s3:ListBucket on the bucket; without the last, S3 answers 403 instead of "no such key".
+infra/cloudformation.yaml grants exactly these.
 """
 
 import asyncio

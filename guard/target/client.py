@@ -5,13 +5,16 @@ acted upon) or NoAnswer (it may have been).
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 
 import httpx2
 import orjson
 
 from guard.core.limits import REPLY_BYTES_MAX
+from guard.target.base import MayWrite, always
 from guard.target.circuit import FAILURES_MAX, Circuit
 from guard.target.pace import Pace, TooLong
 from handlers.base import Call, Reply
@@ -19,7 +22,9 @@ from handlers.base import Call, Reply
 ATTEMPTS_MAX = 4
 _BACKOFF_S = 0.25
 _TOO_MANY = 429
+_REFUSED = 400
 _SERVER_ERROR = 500
+_NO_STATUS = 0
 _DOWN = frozenset({502, 503, 504})
 """What gateways answer for a server that is not there; 500 may be about one record."""
 
@@ -51,53 +56,87 @@ class Client:
             # closed would be in doubt for nothing.
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0),
             trust_env=False,
+            verify=_tls(),
         )
 
     async def read(self, call: Call) -> Reply:
         """Raises NotSent, NoAnswer after the last attempt; any status is an answer."""
         return await self._repeat(call, repeatable=True)
 
-    async def write(self, call: Call) -> Reply:
-        """Like read, but repeated after a doubtful outcome only where the call is repeatable."""
-        return await self._repeat(call, repeatable=call.repeatable)
+    async def write(self, call: Call, may_send: MayWrite = always) -> Reply:
+        """Like read, but repeated after a doubtful outcome only where the call is repeatable.
 
-    async def _repeat(self, call: Call, *, repeatable: bool) -> Reply:
+        `may_send` is asked at the last moment before each attempt. Raises NoAnswer also where a later attempt was
+        refused or not sent: that tells nothing of an earlier one that may have been acted upon.
+        """
+        earlier: list[int] = []
+        try:
+            reply = await self._repeat(call, repeatable=call.repeatable, may_send=may_send, earlier=earlier)
+        except NotSent as error:
+            if earlier:
+                raise NoAnswer(f"an earlier attempt may have arrived; then {error}") from error
+            raise
+        lost = not {_NO_STATUS, *_DOWN}.isdisjoint(earlier)
+        if earlier and reply.status >= _REFUSED and (lost or reply.status < _SERVER_ERROR):
+            raise NoAnswer(f"an earlier attempt may have arrived; then it answered {reply.status}")
+        return reply
+
+    async def _repeat(
+        self, call: Call, *, repeatable: bool, may_send: MayWrite = always, earlier: list[int] | None = None
+    ) -> Reply:
+        """`earlier` is given the statuses of attempts that may have been acted upon and were not the last."""
+        earlier = [] if earlier is None else earlier
         for attempt in range(1, ATTEMPTS_MAX + 1):
             last = attempt == ATTEMPTS_MAX
             try:
-                reply = await self._once(call)
+                reply = await self._once(call, may_send)
             except NotSent as error:
                 if last or isinstance(error, Paused):
                     raise
             except NoAnswer:
                 if last or not repeatable:
                     raise
+                earlier.append(_NO_STATUS)
             else:
                 again = reply.status == _TOO_MANY or (repeatable and reply.status >= _SERVER_ERROR)
                 if last or not again:
                     return reply
+                if reply.status != _TOO_MANY:
+                    earlier.append(reply.status)
             await asyncio.sleep(_BACKOFF_S * 2 ** (attempt - 1))
         raise AssertionError  # the last attempt returns or raises
 
-    async def _once(self, call: Call) -> Reply:
+    async def _once(self, call: Call, may_send: MayWrite) -> Reply:
         content = b"" if call.body is None else orjson.dumps(call.body)
         headers = {"content-type": "application/json"} if content else {}
         query = str(httpx2.QueryParams(dict(call.query)))
-        async with self.stream(call.method, call.path, query, headers, content, whole=True) as (response, _):
+        sent = self.stream(call.method, call.path, query, headers, content, whole=True, may_send=may_send)
+        async with sent as (response, _):
             return Reply(response.status_code, await _body(response), response.headers)
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes, *, whole: bool = False
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        *,
+        whole: bool = False,
+        may_send: MayWrite = always,
     ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
         """One attempt; the response with its headers as received and its body still to be read.
 
-        `whole`: the timeout is for all of the answer, not for each part of it: some trickle.
+        `whole`: the timeout is for all of the answer, not for each part of it: some trickle. `may_send` is asked when
+        its turn has come: the wait for it may have been long.
         """
         url = self._base_url + path + (f"?{query}" if query else "")
         request = self._http.build_request(method, url, headers={**self._headers, **headers}, content=content)
         async with self._paced():
             self._refuse_while_down()
+            if not may_send():
+                raise Paused("Guard was taken over by another copy before this was sent")
             try:
                 async with asyncio.timeout(self._timeout_s if whole else None), self._sent(request) as response:
                     yield response, response.headers
@@ -146,6 +185,12 @@ class Client:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all targets of the process: the list of trusted authorities takes tens of milliseconds to load."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 async def _body(response: httpx2.Response) -> bytes:

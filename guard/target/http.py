@@ -3,11 +3,11 @@
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from guard.core.errors import GuardError, Refused, Unavailable
 from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
@@ -40,6 +40,7 @@ _NOT_SENT = Failure("not_sent", "The target could not be reached; nothing was wr
 _STOPPED = Failure("not_sent", "It was stopped before this was sent; nothing was written.")
 _NO_ANSWER = Failure("no_answer", "The target's answer was lost; it may have been written.")
 _NO_CALL = Failure("not_writable", "The target has no call that writes this.")
+_NOT_SHOWN = Failure("not_shown", "The target answered that it was done, and does not show it. A revert looks again.")
 _PARTLY = Failure("partly_applied", "The target wrote only a part of it.")
 
 
@@ -148,8 +149,11 @@ class HttpTarget:
         return self.handler.found(change, reply)
 
     def created_since(self, resource: str, image: Image, since: datetime) -> bool:
-        created = self.handler.created_at(resource, image)
-        return bool(created) and datetime.fromisoformat(str(created)) >= since - timedelta(seconds=CLOCK_SKEW_S)
+        try:
+            created = datetime.fromisoformat(self.handler.created_at(resource, image) or "")
+            return created >= since - timedelta(seconds=CLOCK_SKEW_S)
+        except (ValueError, TypeError):
+            return False  # no time, or none that could be compared: then nothing tells whose record it is
 
     async def _answer(self, call: Call) -> Reply:
         try:
@@ -257,12 +261,11 @@ class HttpWork:
 
     async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
         theirs = [changes[position] for position in write.positions]
-        if not self._may_write():
-            return [Outcome(status=Status.FAILED, failure=_STOPPED)] * len(theirs)
         try:
-            reply = await self._target.client.write(write.call)
+            reply = await self._target.client.write(write.call, self._may_write)
         except NotSent:
-            return [Outcome(status=Status.FAILED, failure=_NOT_SENT)] * len(theirs)
+            failure = _NOT_SENT if self._may_write() else _STOPPED
+            return [Outcome(status=Status.FAILED, failure=failure)] * len(theirs)
         except NoAnswer:
             return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(theirs)
         return self._target.outcomes(theirs, reply)
@@ -330,6 +333,8 @@ class HttpWork:
             return self._verify_delete(outcome)
         resource = self._handler.resources[change.resource]
         moved = set(changed_fields(before, after, resource))
+        if outcome.status is Status.UNKNOWN and self._is_foreign(change, moved, after):
+            return replace(outcome, sealed=False, after=None)
         kept = [
             n for n in change.fields if n not in moved and n not in resource.sets and not self._same(change, n, after)
         ] + _short_sets(change, after or {}, resource)
@@ -342,6 +347,12 @@ class HttpWork:
         return replace(
             outcome, status=Status.APPLIED, failure=Failure(_PARTLY.code, f"{_PARTLY.message} It kept {names}.")
         )
+
+    def _is_foreign(self, change: Change, moved: set[str], after: Image) -> bool:
+        """Without an answer a value that is neither the old one nor the one asked for may be somebody else's: another
+        run may have written the record before this one was recovered. The revert looks again, field by field."""
+        sets = self._handler.resources[change.resource].sets
+        return any(n in moved and n not in sets and not self._same(change, n, after) for n in change.fields)
 
     def _verify_delete(self, outcome: Outcome) -> Outcome:
         if outcome.after is None:
@@ -394,11 +405,12 @@ def _not_sent(touched: Touched) -> Outcome:
 
 
 def _undone(outcome: Outcome) -> Outcome:
-    """The record is as it was. After an answer that is certain; without one it may still be on its way."""
-    if outcome.status is Status.UNKNOWN and outcome.failure and outcome.failure.code != "vendor_error":
-        return replace(outcome, sealed=False, after=None)
-    failure = outcome.failure or Failure("not_applied", "The target answered that it was done, and did nothing.")
-    return replace(outcome, status=Status.FAILED, failure=failure, sealed=False, after=None)
+    """A read shows the record as it was. Only after an answer that says "not done" is it certain that it was not:
+    without one it may still be on its way, and after one that says "done" the read may be behind."""
+    failure = outcome.failure or _NOT_SHOWN
+    certain = outcome.status is Status.FAILED or failure.code == "vendor_error"
+    status = Status.FAILED if certain else Status.UNKNOWN
+    return replace(outcome, status=status, failure=failure, sealed=False, after=None)
 
 
 def _unreadable(target: str, reply: Reply) -> Unavailable:

@@ -7,6 +7,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
@@ -68,7 +70,7 @@ class Pace:
 
     def pause(self, headers: Mapping[str, str]) -> None:
         """The vendor said "too many": nobody calls before its Retry-After, or one window where it names none."""
-        wait_s = _number(headers, "retry-after") or self._per_s
+        wait_s = _number(headers, "retry-after") or _seconds_until(headers.get("retry-after", "")) or self._per_s
         self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
 
 
@@ -76,3 +78,12 @@ def _number(headers: Mapping[str, str], name: str) -> float | None:
     """A positive number, or None: Retry-After may be a date, and a proxy may send anything."""
     text = headers.get(name, "")
     return float(text) if text.replace(".", "", 1).isdigit() else None
+
+
+def _seconds_until(text: str) -> float | None:
+    """Until a date as RFC 9110 writes it; None for anything else, and for one that has passed."""
+    try:
+        seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return seconds if seconds > 0 else None

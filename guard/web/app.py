@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from guard.core.errors import GuardError
 from guard.flows.guard import Guard
+from guard.flows.queued import work_forever
 from guard.flows.recover import Recovery
 from guard.store.base import StoreError
 from guard.web.admission import Admission
@@ -34,12 +35,14 @@ def create_app(guard: Guard) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(Recovery(guard).sweep_forever())
+        unasked = [asyncio.create_task(Recovery(guard).sweep_forever()), asyncio.create_task(work_forever(guard))]
         try:
             yield
         finally:
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
+            guard.draining.set()
+            for task in unasked:
+                task.cancel()
+            await asyncio.gather(*unasked, return_exceptions=True)
             await guard.close()
 
     app = Starlette(

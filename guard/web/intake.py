@@ -9,8 +9,9 @@ import csv
 import hashlib
 import io
 import tempfile
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any
 
 import orjson
@@ -97,11 +98,12 @@ async def checked(source: Source, what: "What", target: Target) -> Records:
     """Every record as a change of the target, on disk. Raises Refused with the record's number; closed by the flow."""
     records = Records()
     try:
-        async for number, record in _breathing(source):
-            if number > min(RECORDS_MAX, what.records_max):
-                allowed = min(RECORDS_MAX, what.records_max)
+        while part := list(islice(source, _BREATHE_EVERY)):
+            allowed = min(RECORDS_MAX, what.records_max)
+            if part[-1][0] > allowed:
                 raise Refused("too_large", f"An operation may have {allowed} records. Nothing was written.")
-            records.add(_change(target, what, number, record))
+            records.add([_change(target, what, number, record) for number, record in part])
+            await asyncio.sleep(0)  # others have their turn while a long body is parsed
     except BaseException:
         records.close()
         raise
@@ -109,14 +111,6 @@ async def checked(source: Source, what: "What", target: Target) -> Records:
         records.close()
         raise Refused("invalid_request", "The operation has no records. Nothing was written.")
     return records
-
-
-async def _breathing(source: Source) -> AsyncIterator[tuple[int, Mapping[str, Any]]]:
-    """Let others have their turn while a long body is parsed."""
-    for number, record in source:
-        if number % _BREATHE_EVERY == 0:
-            await asyncio.sleep(0)
-        yield number, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +122,9 @@ class What:
 
 def _change(target: Target, what: What, number: int, record: Mapping[str, Any]) -> Any:
     try:
-        if what.action in _MEMBERS and (unknown := sorted(set(record) - _MEMBERS[what.action])):
-            allowed = " and ".join(sorted(_MEMBERS[what.action]))
+        members = _MEMBERS.get(what.action)
+        if members and not members.issuperset(record):
+            unknown, allowed = sorted(set(record) - members), " and ".join(sorted(members))
             raise Refused("invalid_record", f"It has a member {unknown[0][:80]!r}; a record has {allowed}.")
         change = target.change(what.resource, what.action, record)
         if change.id is None and what.action not in ("create", "upsert"):

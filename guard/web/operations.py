@@ -19,6 +19,7 @@ from guard.flows.guard import Guard
 from guard.flows.history import answer, told
 from guard.flows.operation import Asked, Screen, identify
 from guard.flows.protect import Records, protect
+from guard.flows.queued import accept
 from guard.settings import ClientSettings
 from guard.target.base import Target
 from guard.web.callers import Callers, refuse_foreign
@@ -101,17 +102,26 @@ async def operations(request: Request) -> Response:
 
 async def _begin(request: Request, guard: Guard, asked: Asked, records: Records | None) -> Response:
     run, op = identify(guard, asked)
+    if not (seconds := wait_s(request)):
+        op = await accept(guard, asked, records, run, op)
+        return _accepted(guard, await told(guard, run, answer(guard, run, op)))
     begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = guard.start(run, protect(guard, asked, records, run, op, begun))
-    if not await finished(task, wait_s(request)):
+    if not await finished(task, seconds):
         # Not accepted before the journal has it: by then it was found fit, and run_url shows it.
         either: set[asyncio.Future[Any]] = {task, begun}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            accepted = await told(guard, run, answer(guard, run, await begun))
-            return Json(accepted, 202, {"location": guard.run_url(run), "retry-after": "5"})
+            return _accepted(guard, await told(guard, run, answer(guard, run, await begun)))
     await task
     return _answered(await told(guard, run, answer(guard, run, await begun)))
+
+
+def _accepted(guard: Guard, given: dict[str, Any]) -> Response:
+    """The run goes on, or is over already where this is a repeat."""
+    if given["status"] != "running":
+        return _answered(given)
+    return Json(given, 202, {"location": guard.run_url(given["id"]), "retry-after": "5"})
 
 
 def _answered(given: dict[str, Any]) -> Response:

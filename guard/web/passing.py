@@ -16,6 +16,7 @@ from guard.core.limits import PASS_BYTES_MAX, REPLY_BYTES_MAX
 from guard.flows.guard import Guard
 from guard.flows.operation import Asked
 from guard.flows.passthrough import Answer, pass_through
+from guard.target.base import MayWrite
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
 from guard.web.bodies import parts as received
@@ -143,12 +144,11 @@ async def _write(
         accept_irreversible=request.headers.get("guard-accept-irreversible", "").lower() in ("true", "1"),
     )
 
-    async def forward() -> tuple[Answer, Reply]:
+    async def forward(may_send: MayWrite) -> tuple[Answer, Reply]:
         query = request.url.query
-        async with target.client.stream(request.method, path, query, forwarded, content, whole=True) as (
-            response,
-            headers,
-        ):
+        async with target.client.stream(
+            request.method, path, query, forwarded, content, whole=True, may_send=may_send
+        ) as (response, headers):
             body = await _reply_body(response.aiter_bytes())
             kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k)}
             return Answer(response.status_code, body, kept), Reply(response.status_code, body, headers)

@@ -14,11 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from guard.core.compare import Judgement
+from guard.core.compare import JudgedLine
 from guard.core.errors import GuardError, Refused
 from guard.core.lifecycle import RunState
 from guard.core.limits import ANSWER_RECORDS_MAX, PASS_BYTES_MAX
-from guard.core.lines import read_judgement
 from guard.core.model import Action, Change, Verdict
 from guard.core.past import changed_fields
 from guard.flows.guard import Guard
@@ -204,7 +203,7 @@ def _previewed(guard: Guard, state: RunState, tally: Tally, shown: list[Judged])
         "recreated": [],
         "conflicts": _conflicts(
             [
-                (row.past.resource, row.past.id, title_of(guard.target(row.target), row, image), judgement)
+                JudgedLine(row.past.resource, row.past.id, title_of(guard.target(row.target), row, image), judgement)
                 for row, image, judgement in shown
             ]
         ),
@@ -217,13 +216,13 @@ async def report(guard: Guard, run: str) -> dict[str, Any]:
     with guard.journals.use(run) as journal:
         state = await journal.catch_up()
         told = await answer(guard, run)
-        judged: list[tuple[str, str, str, Judgement]] = []
+        judged: list[JudgedLine] = []
         for operation in state.operations.values():
             for _, chunk in sorted(operation.chunks.items()):
                 left = any(chunk.counts.get(name) for name in ("conflict", "irreversible", "in_doubt"))
                 if left and len(judged) < ANSWER_RECORDS_MAX:
-                    read = [read_judgement(line) for line in await journal.lines(chunk.lines["judged"])]
-                    judged += [each for each in read if each[-1].verdict is not Verdict.ALREADY]
+                    read = await journal.lines(chunk.lines["judged"], JudgedLine)
+                    judged += [each for each in read if each.judgement.verdict is not Verdict.ALREADY]
         recreated = []
         if told["reversible"] != "full":
             async for record in recorded(journal, state):
@@ -258,7 +257,7 @@ async def _recreated(target: Target, record: Recorded) -> dict[str, Any]:
     }
 
 
-def _conflicts(judged: list[tuple[str, str, str, Judgement]]) -> list[dict[str, Any]]:
+def _conflicts(judged: list[JudgedLine]) -> list[dict[str, Any]]:
     """One flat item per field that does not go back, and why."""
     items = []
     for resource, id_, title, judgement in judged[:ANSWER_RECORDS_MAX]:

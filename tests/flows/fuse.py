@@ -4,28 +4,34 @@ Once it has burnt, nothing more reaches store or vendor, as if the process had b
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 
+from guard.core.model import Outcome, Touched
 from guard.store.base import Store
+from guard.target.base import MayWrite, always
 from guard.target.client import Client
+from guard.target.postgresql import PostgresTarget
+from guard.target.postgresql.work import PostgresWork
 
 
 class Fuse:
-    """`at` None never burns; `steps` counts what was done."""
+    """`at` None never burns. `steps` tells what was done, in order: PUT …, create …, remove …, commit."""
 
     def __init__(self, at: int | None = None, *, after: bool = False) -> None:
         self._at = at
         self._after = after
-        self.steps = 0
+        self.steps: list[str] = []
         self.burnt = asyncio.Event()
 
     @asynccontextmanager
-    async def step(self) -> AsyncIterator[None]:
+    async def step(self, name: str) -> AsyncIterator[None]:
         self.refuse_if_burnt()
-        mine, self.steps = self.steps, self.steps + 1
+        mine = len(self.steps)
+        self.steps.append(name)
         if mine == self._at and not self._after:
             await self._die()
         yield
@@ -43,6 +49,10 @@ class Fuse:
         if self.burnt.is_set():
             raise asyncio.CancelledError
 
+    def first_write(self) -> int:
+        """The step at which the target was written to first."""
+        return next(i for i, name in enumerate(self.steps) if not name.startswith(("create ", "remove ")))
+
 
 class FusedStore:
     """A store whose changes are steps of a fuse; reads are refused once it has burnt."""
@@ -52,7 +62,7 @@ class FusedStore:
         self._fuse = fuse
 
     async def create(self, key: str, data: bytes) -> None:
-        async with self._fuse.step():
+        async with self._fuse.step(f"create {key}"):
             await self._store.create(key, data)
 
     async def get(self, key: str) -> bytes:
@@ -65,7 +75,7 @@ class FusedStore:
             yield key
 
     async def remove(self, key: str) -> None:
-        async with self._fuse.step():
+        async with self._fuse.step(f"remove {key}"):
             await self._store.remove(key)
 
     async def close(self) -> None:
@@ -79,12 +89,42 @@ class FusedClient(Client):
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes, *, whole: bool = False
+        self, method: str, path: str, *args: Any, **kwargs: Any
     ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
         self.fuse.refuse_if_burnt()
         if method == "GET":
-            async with super().stream(method, path, query, headers, content, whole=whole) as answered:
+            async with super().stream(method, path, *args, **kwargs) as answered:
                 yield answered
             return
-        async with self.fuse.step(), super().stream(method, path, query, headers, content, whole=whole) as answered:
+        async with (
+            self.fuse.step(f"{method} {path}"),
+            super().stream(method, path, *args, **kwargs) as answered,
+        ):
             yield answered
+
+
+class FusedWork(PostgresWork):
+    """A database's transaction whose statements and whose commit are steps of a fuse."""
+
+    fuse: Fuse
+
+    async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
+        async with self.fuse.step("statements"):
+            return await super().write(touched)
+
+    async def commit(self) -> None:
+        async with self.fuse.step("commit"):
+            await super().commit()
+
+
+class FusedPostgres(PostgresTarget):
+    fuse: Fuse
+
+    @asynccontextmanager
+    async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[FusedWork]:
+        self.fuse.refuse_if_burnt()
+        async with super().work(may_write, salvage=salvage) as work:
+            work.__class__ = FusedWork
+            assert isinstance(work, FusedWork)
+            work.fuse = self.fuse
+            yield work

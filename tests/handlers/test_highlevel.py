@@ -5,8 +5,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from guard.core.model import Action, Change, Image, Outcome, Reversibility, Status
 from handlers.base import Reply
@@ -32,34 +30,6 @@ CONTACT = {
     "city": "",
     "website": None,
 }
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-record_names = "tags customFields dndSettings inboundDndSettings followers deleted email".split()
-records = st.fixed_dictionaries(
-    {"id": st.sampled_from([ID, OTHER]) | anything}, optional=dict.fromkeys(record_names, anything)
-)
-bulk = st.fixed_dictionaries({"errorCount": anything, "succeded": anything, "responses": anything})
-told = st.fixed_dictionaries({}, optional=dict.fromkeys(("succeded", "success", "new", "message"), anything))
-written = st.builds(
-    lambda name, record, more: {name: record, **more}, st.sampled_from(["contact", "opportunity"]), records, told
-)
-cut = st.integers(0, len(json.dumps({"contact": CONTACT}))).map(lambda n: json.dumps({"contact": CONTACT})[:n])
-page = st.just("<html><body>502 Bad Gateway</body></html>")
-replies = st.one_of(
-    st.builds(Reply, st.sampled_from([200, 201]), (written | bulk).map(json.dumps).map(str.encode)),
-    st.builds(Reply, st.integers(100, 599), st.binary(max_size=30)),
-    st.builds(Reply, st.integers(100, 599), (anything | told).map(json.dumps).map(str.encode)),
-    st.builds(Reply, st.integers(100, 599), (cut | page).map(str.encode)),
-)
-CHANGES = [
-    Change(resource=resource, action=action, id=None if action is Action.CREATE else ID, fields=fields)
-    for resource in ("contacts", "opportunities")
-    for action, fields in ((Action.CREATE, {"name": "x"}), (Action.UPDATE, {"name": "x"}), (Action.DELETE, {}))
-]
 
 
 def reply(status: int, content: Any) -> Reply:
@@ -146,27 +116,7 @@ def test_an_answer_that_tells_nothing_reliable_gives_no_image(answer: Reply) -> 
     assert HANDLER.images("contacts", [ID], answer) == {}
 
 
-@settings(deadline=None, max_examples=300)
-@given(reply=replies)
-def test_images_are_one_or_none_or_nothing_whatever_is_answered(reply: Reply) -> None:
-    for resource in ("contacts", "opportunities"):
-        found = HANDLER.images(resource, [ID], reply)
-        assert set(found) <= {ID}
-        assert all(image is None or isinstance(image, dict) for image in found.values())
-
-
 # Answers to writes
-
-
-@settings(deadline=None, max_examples=300)
-@given(reply=replies, count=st.integers(1, 3), change=st.sampled_from(CHANGES))
-def test_every_answer_gives_one_outcome_for_each_change(reply: Reply, count: int, change: Change) -> None:
-    found = HANDLER.outcomes([change] * count, reply)
-
-    assert [type(each) for each in found] == [Outcome] * count
-    assert all(each.id is None or isinstance(each.id, str) for each in found)
-    assert all(each.status is Status.APPLIED or each.failure for each in found)
-    assert not any(each.sealed and each.status is not Status.APPLIED for each in found)
 
 
 @pytest.mark.parametrize(

@@ -95,19 +95,6 @@ async def test_a_reason_that_was_exchanged_comes_back(small_world: World) -> Non
     assert (report["status"], deals(world)) == ("reverted", before)
 
 
-async def test_a_created_opportunity_is_deleted(small_world: World) -> None:
-    world, before, people = small_world, deals(small_world), small_world.seen()
-    fields = {"name": "New", "status": "open", "pipelineId": PIPELINES[0]["id"], "contactId": list(people)[5]}
-    answer = await world.operate("create", [{"fields": fields}], resource="opportunities")
-    passed = await through(world, "POST", "/opportunities/", {**fields, "locationId": LOCATION_ID})
-    assert len(world.opportunities) == 4
-
-    reports = [await world.revert(answer), await world.revert(answer_of(passed))]
-
-    assert [report["status"] for report in reports] == ["reverted", "reverted"]
-    assert (deals(world), world.seen()) == (before, people)
-
-
 def upsert_body(world: World, contact: str, **fields: Any) -> dict[str, Any]:
     """As the vendor's schema requires it."""
     deal = world.opportunities[first(world)]

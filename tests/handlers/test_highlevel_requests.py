@@ -7,7 +7,7 @@ import pytest
 
 from guard.core.errors import Refused
 from guard.core.model import Action, Change
-from handlers.base import READ, WRITE, Request
+from handlers.base import READ, Request
 from handlers.highlevel import HighLevel
 from tests.handlers.highlevel_spec import RequestSpec
 
@@ -59,10 +59,6 @@ def test_no_route_of_ours_is_unknown_to_the_vendor(handler: HighLevel, spec: Req
     known = {(method, re.sub(r"\{\w+\}", "{}", path).rstrip("/")) for method, path in spec.writes()}
 
     assert {(route.method, re.sub(r"\{\w+\}", "{}", route.path)) for route in handler.routes} <= known
-
-
-def test_reads_of_the_route_table_name_no_change(handler: HighLevel) -> None:
-    assert all(bool(route.action) == (route.kind == WRITE) for route in handler.routes)
 
 
 def test_a_final_slash_and_literal_segments_find_the_right_route(handler: HighLevel) -> None:

@@ -60,7 +60,7 @@ class Aws:
         )
 
     def deploy(self, **parameters: Any) -> dict[str, str]:
-        """The outputs of a new stack of the template."""
+        """The outputs of a new stack of the template, and its name as `stack`."""
         name = f"guard-{secrets.token_hex(4)}"
         client = self.client("cloudformation")
         client.create_stack(
@@ -71,7 +71,15 @@ class Aws:
         )
         client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
         (stack,) = client.describe_stacks(StackName=name)["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        return {**outputs, "stack": name}
+
+    def delete(self, outputs: Mapping[str, str]) -> None:
+        """The stack that has these outputs, and what goes with it."""
+        client = self.client("cloudformation")
+        client.delete_stack(StackName=outputs["stack"])
+        waiter = client.get_waiter("stack_delete_complete")
+        waiter.wait(StackName=outputs["stack"], WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
     def user_with(self, policy_arn: str) -> Keys:
         """The keys of a new user who has this policy and no other."""

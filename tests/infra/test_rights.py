@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from guard.flows.recover import recover
+from guard.flows.recover import Recovery
 from guard.flows.verify import verify_all
 from guard.queue.base import Job
 from guard.queue.sqs import SqsQueue
@@ -120,7 +120,7 @@ async def use_guard(folder: Path, deployed: Deployed) -> None:
         assert there.seen() == before
         assert not [finding async for finding in verify_all(there.guard.journals) if finding.damage]
         await there.guard.journals.mark_open("run_that_never_began")
-        assert [each.run async for each in recover(there.guard, at_once=True)] == ["run_that_never_began"]
+        assert [each.run async for each in Recovery(there.guard).sweep(at_once=True)] == ["run_that_never_began"]
 
 
 async def test_the_policy_allows_what_guard_does_and_nothing_else(

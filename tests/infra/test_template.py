@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from guard.core.limits import QUEUE_LEASE_S, QUEUE_TAKES_MAX
 from guard.settings import Server
@@ -45,14 +46,13 @@ def test_snapshots_outlive_revert_urls_by_default() -> None:
     assert snapshot_days > Server.model_fields["revert_days"].default
 
 
-def test_the_bucket_is_encrypted_private_and_its_owners_and_stays_when_the_stack_goes() -> None:
+def test_the_bucket_is_encrypted_private_its_owners_and_never_replaced() -> None:
     bucket = properties("Snapshots")
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    assert template()["Resources"]["Snapshots"]["DeletionPolicy"] == "Retain"
     assert template()["Resources"]["Snapshots"]["UpdateReplacePolicy"] == "Retain"
 
 
@@ -106,3 +106,13 @@ def test_a_locked_bucket_has_versions(aws: Aws) -> None:
     outputs = aws.deploy(RunsOn="elsewhere", ObjectLockDays=30)
     bucket = outputs["StoreUrl"].removeprefix("s3://")
     assert aws.client("s3").get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+
+
+def test_the_bucket_and_what_is_in_it_stay_when_the_stack_goes(aws: Aws) -> None:
+    outputs, s3 = aws.deploy(RunsOn="elsewhere"), aws.client("s3")
+    bucket = outputs["StoreUrl"].removeprefix("s3://")
+    s3.put_object(Bucket=bucket, Key="runs/x", Body=b"kept", IfNoneMatch="*")
+    aws.delete(outputs)
+    assert s3.get_object(Bucket=bucket, Key="runs/x")["Body"].read() == b"kept"
+    with pytest.raises(ClientError):
+        aws.client("sqs").get_queue_attributes(QueueUrl=outputs["QueueUrl"])

@@ -51,7 +51,7 @@ class Hr:
         return reply.json()
 
     async def revert(self, answer: Any, *, status: int = 200, **body: Any) -> Any:
-        reply = await self.http.post(path_of(answer["revert_url"]), json=body)
+        reply = await self.http.post(path_of(answer["revert_url"]), json=body, headers={"prefer": "wait=300"})
         assert reply.status_code == status, reply.text
         return reply.json()
 
@@ -72,7 +72,7 @@ async def hr(database_url: str, sql: Sql, tmp_path: Path, monkeypatch: pytest.Mo
     guard = assemble(settings)
     transport = httpx2.ASGITransport(create_app(guard), raise_app_exceptions=False)
     async with httpx2.AsyncClient(
-        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=300
     ) as http:
         yield Hr(guard, http)
     assert [finding for finding in [f async for f in verify_all(guard.journals)] if finding.damage] == []

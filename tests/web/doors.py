@@ -71,9 +71,8 @@ def nothing_happens(world: World) -> Iterator[None]:
 
 
 async def all_ended(world: World) -> None:
-    """Wait for what is going on; unlike `World.settle`, which also stops what has not begun yet."""
-    while tasks := [task for tasks in world.guard._going_on.values() for task in tasks]:
-        await asyncio.wait(tasks, timeout=20)
+    """Wait for what is going on, but not for ever."""
+    await asyncio.wait_for(world.settle(), 30)
 
 
 async def send(

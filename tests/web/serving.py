@@ -67,28 +67,36 @@ def served(folder: Path, tables: str = "", environment: Mapping[str, str] | None
     tables: of its settings, about the store and what else; a local store below the folder without them.
     """
     app = create_sandbox(records=20, limits=None)
-    with running(app) as sandbox_url:
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        config = folder / "guard.toml"
-        tables = tables or f'[store]\nurl = "file:{folder}/store"'
-        config.write_text(SETTINGS.format(url=url, tables=tables, sandbox=sandbox_url, location=LOCATION_ID))
-        command = [sys.executable, "-m", "guard.cli", "serve", "--config", str(config), "--port", str(port)]
-        log = folder / "guard.log"
-        root = Path(__file__).parent.parent.parent
-        with log.open("wb") as output:
-            env = {**os.environ, **(environment or {})}
-            process = subprocess.Popen(command, cwd=root, env=env, stdout=output, stderr=output)  # noqa: S603
+    with running(app) as sandbox_url, in_front_of(app.state.sandbox, sandbox_url, folder, tables, environment) as made:
+        yield made
+
+
+@contextmanager
+def in_front_of(
+    sandbox: Sandbox, sandbox_url: str, folder: Path, tables: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """A real Guard in front of a sandbox that runs already."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    config = folder / "guard.toml"
+    tables = tables or f'[store]\nurl = "file:{folder}/store"'
+    config.write_text(SETTINGS.format(url=url, tables=tables, sandbox=sandbox_url, location=LOCATION_ID))
+    command = [sys.executable, "-m", "guard.cli", "serve", "--config", str(config), "--port", str(port)]
+    log = folder / "guard.log"
+    root = Path(__file__).parent.parent.parent
+    with log.open("wb") as output:
+        env = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, cwd=root, env=env, stdout=output, stderr=output)  # noqa: S603
+        try:
+            _wait_until_ready(process, url, log)
+            yield Served(url, port, sandbox, psutil.Process(process.pid), log)
+        finally:
+            process.terminate()
             try:
-                _wait_until_ready(process, url, log)
-                yield Served(url, port, app.state.sandbox, psutil.Process(process.pid), log)
-            finally:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

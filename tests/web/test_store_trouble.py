@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from guard.core.entries import decode, unpack
+from guard.core.model import Touched
 from guard.flows import passage
 from guard.flows.recover import Recovery
 from guard.store.base import Store, StoreError, Unavailable, Unknown
@@ -107,7 +108,7 @@ def held_pre_images(world: World) -> set[str]:
             for event in decode(parts[1], int(parts[2]), data).events:
                 if event["e"] == "sending":
                     image = held.get(f"runs/{parts[1]}/images/{event['lines'].get('object')}")
-                    found |= {line["id"] for line in unpack(parts[1], event["lines"], image) if "b" in line}
+                    found |= {t.change.id for t in unpack(parts[1], event["lines"], image, Touched) if t.before}
     return found
 
 
@@ -124,7 +125,7 @@ CALLS_MAX = 8
 
 
 async def settled(world: World) -> None:
-    await asyncio.wait_for(world.settle(), 5)
+    await asyncio.wait_for(world.guard.idle(), 5)
 
 
 def named(error: Any) -> str:

@@ -10,8 +10,9 @@ import httpx2
 import pytest
 
 from guard.target import client
+from guard.target.circuit import FAILURES_MAX
 from tests.conftest import NewWorld
-from tests.web.doors import NOTHING_WRITTEN, assert_problem, nothing_is_written, updates, vendor_writes
+from tests.web.doors import NOTHING_WRITTEN, assert_problem, nothing_is_written, send, updates, vendor_writes
 from tests.world import World, path_of
 
 FIRST = "80odnXVE9BAcgXuiNEr1"
@@ -361,3 +362,18 @@ async def test_callers_that_hang_up_during_reads_do_not_use_up_the_targets_conne
     for _ in range(3):
         await hang_up()
     assert free == places._value
+
+
+async def test_a_vendor_that_stays_down_is_left_alone_and_the_answers_say_so(small_world: World) -> None:
+    await small_world.fault(match={"method": "GET"}, kind="status", status=503, times=1000)
+    first = next(iter(small_world.contacts))
+    for _ in range(FAILURES_MAX):
+        await small_world.http.get(f"/to/crm/contacts/{first}")
+    asked = len(await small_world.vendor_requests())
+    with nothing_is_written(small_world):
+        reads = await small_world.http.get(f"/to/crm/contacts/{first}")
+        writes = await send(small_world, "json", "update", updates(small_world))
+    assert len(await small_world.vendor_requests()) == asked
+    for reply in (reads, writes):
+        told = assert_problem(reply, "target_unavailable")
+        assert "times in a row" in told["detail"]

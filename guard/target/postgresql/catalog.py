@@ -71,6 +71,8 @@ class Table:
     """Plain tables inherit from it (partitions do not count: they share the key)."""
     reread: bool
     """Triggers run after a row was written, so RETURNING may not show the last word."""
+    changes_more: bool
+    """An UPDATE may change more than the columns it names and generated ones: by triggers, rules, a partition's."""
     delete_triggers: bool
     resource: Resource = field(init=False)
 
@@ -112,6 +114,8 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relhassubclass,
     WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0) AS refs,
   EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
     AND t.tgtype & 2 = 0 AND t.tgtype & 20 <> 0) AS after_write,
+  c.relkind <> 'r' OR c.relhasrules OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid
+    AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 <> 0) AS changes_more,
   EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
     AND t.tgtype & 8 <> 0) AS on_delete,
   n.nspname || '.' || c.relname = :name AS qualified
@@ -168,6 +172,7 @@ def _table(row: sa.RowMapping) -> Table:
         references=tuple(_reference(each) for each in _json(row["refs"])),
         inherited=row["relkind"] != "p" and row["relhassubclass"],
         reread=row["after_write"],
+        changes_more=row["changes_more"],
         delete_triggers=row["on_delete"],
     )
 

@@ -47,8 +47,8 @@ async def chosen(
     with understood(database.name):
         async with connection.stream(statements.keys(table, condition), execution_options=_CURSOR) as cursor:
             async for part in cursor.partitions(CHUNK_RECORDS):
-                rows = [list(row) for row in part]
-                locked = await connection.execute(statements.lock(table, rows, condition))
+                keys = list(zip(*part, strict=True))
+                locked = await connection.execute(statements.lock(table, keys, condition))
                 ids = [id_of(table, dict(zip(table.key, row, strict=True))) for row in locked]
                 yield [Change(resource=table.name, action=Action(action), id=id_, fields=asked) for id_ in ids]
 

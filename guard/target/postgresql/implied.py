@@ -29,7 +29,7 @@ _FOLLOWS = frozenset("cnd")
 class Reader(Protocol):
     async def table(self, name: str) -> Table: ...
 
-    async def rows(self, table: Table, statement: sa.Executable, rows: statements.Rows) -> list[tuple[int, Fields]]: ...
+    async def rows(self, table: Table, statement: sa.Executable) -> list[tuple[int, Fields]]: ...
 
 
 @dataclass(slots=True)
@@ -118,10 +118,9 @@ def _referred(reference: Reference, row: _Row) -> bool:
 async def _children(
     reader: Reader, table: Table, reference: Reference, child: Table, parents: Sequence[_Row], already: int
 ) -> list[tuple[_Row, Fields]]:
-    values = [[parent.image[name] for name in reference.referred] for parent in parents]
+    referred = [[parent.image[name] for parent in parents] for name in reference.referred]
     limit = IMPLIED_MAX - already + 1
-    statement = statements.children(table, reference, child, values, limit=limit)
-    found = await reader.rows(child, statement, values)
+    found = await reader.rows(child, statements.children(table, reference, child, referred, limit=limit))
     if len(found) == limit:
         raise Refused(
             "too_large",

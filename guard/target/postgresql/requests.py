@@ -44,9 +44,10 @@ def _key(table: Table, id_: Any, fields: Mapping[str, Text]) -> list[str] | None
         inside = [value for name in table.key if (value := fields.get(name)) is not None]
         return inside if len(inside) == len(table.key) else None
     key = key_texts(table, id_)
-    for name, value in zip(table.key, key, strict=True):
-        if fields.get(name, value) != value:
-            raise Refused(
-                "invalid_record", f"The key of {table.name} ({', '.join(table.key)}) cannot be changed by a write."
-            )
+    if not fields.keys().isdisjoint(table.key) and any(
+        fields.get(name, value) != value for name, value in zip(table.key, key, strict=True)
+    ):
+        raise Refused(
+            "invalid_record", f"The key of {table.name} ({', '.join(table.key)}) cannot be changed by a write."
+        )
     return key

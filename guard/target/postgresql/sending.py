@@ -1,6 +1,6 @@
 """Sending a chunk: which changes one statement carries out, and what each statement did."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,8 +13,8 @@ from guard.core.model import Action, Change, Failure, Fields, Outcome, Status, T
 from guard.target.postgresql import statements
 from guard.target.postgresql.catalog import Table
 from guard.target.postgresql.failures import UNIQUE_VIOLATION, constraint, refusal, sqlstate
-from guard.target.postgresql.statements import Rows
-from guard.target.postgresql.values import id_of, key_texts
+from guard.target.postgresql.statements import Arrays
+from guard.target.postgresql.values import id_of, key_arrays
 
 KEPT = Failure("not_applied", "The database left this row as it was: a trigger or a row security policy kept it.")
 
@@ -38,13 +38,13 @@ def groups(touched: Sequence[Touched]) -> Iterator[Group]:
     for (resource, action), run in groupby(sendable, lambda i: (touched[i].change.resource, touched[i].change.action)):
         if action is not Action.UPDATE:
             for (columns, again), part in groupby(run, lambda i: _shape(touched[i].change)):
-                yield Group(resource, action, columns, again, list(part))
+                yield Group(resource, action, tuple(sorted(columns)), again, list(part))
             continue
-        by_columns: dict[tuple[str, ...], list[int]] = {}
+        by_columns: dict[frozenset[str], list[int]] = {}
         for i in run:
-            by_columns.setdefault(_shape(touched[i].change)[0], []).append(i)
+            by_columns.setdefault(frozenset(touched[i].change.fields), []).append(i)
         for columns, positions in by_columns.items():
-            yield Group(resource, action, columns, again=False, positions=positions)
+            yield Group(resource, action, tuple(sorted(columns)), again=False, positions=positions)
 
 
 def _sendable(touched: Touched) -> bool:
@@ -52,19 +52,18 @@ def _sendable(touched: Touched) -> bool:
     return not (touched.problem or touched.implied_by or nothing)
 
 
-def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
-    return tuple(sorted(change.fields)), change.origin is not None
+def _shape(change: Change) -> tuple[frozenset[str], bool]:
+    return frozenset(change.fields), change.origin is not None
 
 
 async def answered_rows(
-    connection: AsyncConnection, table: Table, statement: sa.Executable, rows: Rows
+    connection: AsyncConnection, table: Table, statement: sa.Executable, shown: Iterable[str] = ()
 ) -> list[tuple[int, Fields]]:
-    """Position in `rows` (from 0) and image of each row that the statement answers."""
-    if not rows:
-        return []
-    names = list(table.columns)
+    """Position (from 0) and columns of each row that the statement answers; those shown, else all of the table's."""
+    names = list(shown or table.columns)
     result = await connection.execute(statement)
-    return [(row[0] - 1, dict(zip(names, row[1:], strict=True))) for row in result.all()]
+    # Behind the columns each row has one value more, its position, at which zip need not look.
+    return [(row[-1] - 1, dict(zip(names, row, strict=False))) for row in result.all()]
 
 
 class Sender:
@@ -77,17 +76,17 @@ class Sender:
         self.upserted: set[str] = set()
         """Key constraints of tables where an upsert found no row: one that is there now came in between."""
 
-    async def send(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
+    async def send(self, table: Table, group: Group, touched: Sequence[Touched]) -> list[Outcome]:
         moving = group.action is Action.UPDATE and not table.unique.isdisjoint(group.columns)
         if not (self._salvage or moving):
-            return await self._send(table, group, changes)
+            return await self._send(table, group, touched)
         try:
             async with self._connection.begin_nested():
-                return await self._send(table, group, changes)
+                return await self._send(table, group, touched)
         except (SQLAlchemyError, Refused) as error:
             if not self._blocks_one(error):
                 raise
-        return await self._one_by_one(table, group, changes)
+        return await self._one_by_one(table, group, touched)
 
     def _blocks_one(self, error: Exception) -> bool:
         """Is it one record that is in the way, so that the others may still be written?"""
@@ -95,18 +94,18 @@ class Sender:
             return sqlstate(error) == UNIQUE_VIOLATION
         return isinstance(error, Refused) or refusal(self._target, error) is not None
 
-    async def _one_by_one(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
+    async def _one_by_one(self, table: Table, group: Group, touched: Sequence[Touched]) -> list[Outcome]:
         """Each change by itself, as soon as it can be: PostgreSQL checks unique values row by row, in an order of its
         own, so a value that moves from one row of a statement to another may be refused. What can never be written
         fails alone where the work salvages, and is raised where it does not."""
         outcomes: dict[int, Outcome] = {}
-        waiting = list(range(len(changes)))
+        waiting = list(range(len(touched)))
         while waiting:
             blocked: dict[int, Exception] = {}
             for i in waiting:
                 try:
                     async with self._connection.begin_nested():
-                        (outcomes[i],) = await self._send(table, group, [changes[i]])
+                        (outcomes[i],) = await self._send(table, group, [touched[i]])
                 except (SQLAlchemyError, Refused) as error:
                     if not self._blocks_one(error):
                         raise
@@ -114,44 +113,56 @@ class Sender:
             if len(blocked) == len(waiting):
                 if not self._salvage:
                     raise blocked[waiting[-1]]
-                outcomes |= {i: self._refused(changes[i], error) for i, error in blocked.items()}
+                outcomes |= {i: self._refused(touched[i].change, error) for i, error in blocked.items()}
                 break
             waiting = list(blocked)
-        return [outcomes[i] for i in range(len(changes))]
+        return [outcomes[i] for i in range(len(touched))]
 
     def _refused(self, change: Change, error: Exception) -> Outcome:
         told = error.detail if isinstance(error, Refused) else refusal(self._target, error)
         failure = Failure("rejected", f"{told} This record was left as it is.")
         return Outcome(status=Status.FAILED, id=change.id or change.origin, failure=failure)
 
-    async def _send(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
+    async def _send(self, table: Table, group: Group, touched: Sequence[Touched]) -> list[Outcome]:
+        changes = [each.change for each in touched]
         match group.action:
             case Action.CREATE:
                 return await self._create(table, group, changes)
             case Action.DELETE:
                 return await self._delete(table, changes)
             case _:
-                return await self._update(table, group.columns, changes)
+                return await self._update(table, group.columns, touched)
 
-    async def _update(self, table: Table, columns: Sequence[str], changes: Sequence[Change]) -> list[Outcome]:
-        rows = [[*key_texts(table, change.id), *(change.fields[name] for name in columns)] for change in changes]
-        images = dict(await answered_rows(self._connection, table, statements.update(table, columns, rows), rows))
+    async def _update(self, table: Table, columns: Sequence[str], touched: Sequence[Touched]) -> list[Outcome]:
+        keys = key_arrays(table, [str(each.change.id) for each in touched])
+        rows = [*keys, *([each.change.fields[name] for each in touched] for name in columns)]
+        images = dict(await self._written(table, columns, rows))
         return [
-            Outcome(status=Status.APPLIED, id=change.id, after=images[i], sealed=not table.reread)
+            Outcome(
+                status=Status.APPLIED,
+                id=each.change.id,
+                after={**(each.before or {}), **images[i]},
+                sealed=not table.reread,
+            )
             if i in images
-            else Outcome(status=Status.FAILED, id=change.id, failure=KEPT)
-            for i, change in enumerate(changes)
+            else Outcome(status=Status.FAILED, id=each.change.id, failure=KEPT)
+            for i, each in enumerate(touched)
         ]
+
+    async def _written(self, table: Table, columns: Sequence[str], rows: Arrays) -> list[tuple[int, Fields]]:
+        """Position of each row that was written, and its columns as far as they may be others than before."""
+        shown = () if table.changes_more else [*columns, *sorted(table.resource.volatile)]
+        return await answered_rows(self._connection, table, statements.update(table, columns, rows, shown), shown)
 
     async def _create(self, table: Table, group: Group, changes: Sequence[Change]) -> list[Outcome]:
         columns = group.columns
-        rows = [[change.fields[name] for name in columns] for change in changes]
+        rows = [[change.fields[name] for change in changes] for name in columns]
         try:
             if columns:
                 images = await self._images(table, statements.insert(table, columns, rows, overriding=group.again))
             else:
                 defaults = statements.insert_defaults(table)
-                images = [image for _ in rows for image in await self._images(table, defaults)]
+                images = [image for _ in changes for image in await self._images(table, defaults)]
         except IntegrityError as error:
             if constraint(error) in self.upserted:
                 raise Unavailable(
@@ -160,7 +171,7 @@ class Sender:
                     "try again.",
                 ) from None
             raise
-        if len(images) != len(rows):
+        if len(images) != len(changes):
             # Which ones are missing cannot be told, for a row has no id before it is there.
             raise Refused(
                 "operation_failed", f"A trigger of {table.name} kept a row from being created. Nothing was written."
@@ -171,8 +182,8 @@ class Sender:
         ]
 
     async def _delete(self, table: Table, changes: Sequence[Change]) -> list[Outcome]:
-        rows = [key_texts(table, change.id) for change in changes]
-        deleted = {row[0] - 1 for row in await self._connection.execute(statements.delete(table, rows))}
+        keys = key_arrays(table, [str(change.id) for change in changes])
+        deleted = {row[0] - 1 for row in await self._connection.execute(statements.delete(table, keys))}
         return [
             Outcome(status=Status.APPLIED, id=change.id, sealed=True)
             if i in deleted

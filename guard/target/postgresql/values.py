@@ -18,11 +18,13 @@ Text = str | None
 
 def canonical(table: Table, fields: Mapping[str, Any]) -> dict[str, Text]:
     """The fields of a record in text form. Raises Refused (unknown_field, invalid_record), naming the column."""
-    if not fields.keys() <= table.columns.keys():
-        raise _unwritable(table, list(fields.keys() - table.columns.keys()), "has no column")
+    try:
+        texts = {name: text_of(table.columns[name], value) for name, value in fields.items()}
+    except KeyError:
+        raise _unwritable(table, list(fields.keys() - table.columns.keys()), "has no column") from None
     if not table.resource.volatile.isdisjoint(fields):
         raise _unwritable(table, list(table.resource.volatile.intersection(fields)), "computes by itself the column")
-    return {name: text_of(table.columns[name], value) for name, value in fields.items()}
+    return texts
 
 
 def key_texts(table: Table, given: Any) -> list[str]:
@@ -37,6 +39,13 @@ def key_texts(table: Table, given: Any) -> list[str]:
     return [str(text_of(table.columns[name], part)) for name, part in zip(table.key, parts, strict=True)]
 
 
+def key_arrays(table: Table, ids: Sequence[str]) -> list[Sequence[str]]:
+    """The keys' values, one array per column of the key."""
+    if len(table.key) == 1:
+        return [ids]
+    return list(zip(*(key_texts(table, id_) for id_ in ids), strict=True))
+
+
 def _parts(table: Table, given: Any) -> list[Any]:
     if isinstance(given, dict):
         return [given[name] for name in table.key] if set(given) == set(table.key) else []
@@ -45,6 +54,8 @@ def _parts(table: Table, given: Any) -> list[Any]:
 
 def id_of(table: Table, fields: Fields) -> str:
     """The id of a record, from its key among its fields."""
+    if len(table.key) == 1:
+        return str(fields[table.key[0]])
     return joined([fields[name] for name in table.key])
 
 
@@ -56,14 +67,14 @@ def joined(key: Sequence[str]) -> str:
 def text_of(column: Column, value: Any) -> Text:
     """A JSON value as the text of the column's type. Raises Refused (invalid_record), naming the column."""
     match value:
-        case None:
-            return None
         case str():
             text = value
+        case None:
+            return None
         case bool():
-            text = "true" if value else "false"
+            return "true" if value else "false"
         case int() | float():
-            text = repr(value)
+            return repr(value)
         case list() if column.is_array:
             text = _array(column, value)
         case dict() | list() if column.is_json and not column.is_array:

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,8 +18,7 @@ from guard.target.postgresql.failures import answered, concluded, understood
 from guard.target.postgresql.filters import chosen
 from guard.target.postgresql.implied import with_implied
 from guard.target.postgresql.sending import KEPT, Sender, answered_rows, groups
-from guard.target.postgresql.statements import Rows
-from guard.target.postgresql.values import id_of, key_texts
+from guard.target.postgresql.values import id_of, key_arrays, key_texts
 
 MISSING = Failure("not_found", "The table has no row with this key; nothing was written.")
 TWICE = Failure("duplicate_record", "Another record of this operation is the same row; this one was not written.")
@@ -58,12 +57,14 @@ class PostgresWork:
         return await self.read(resource, ids, lock=True)
 
     async def read(self, resource: str, ids: Sequence[str], *, lock: bool) -> dict[str, Image]:
-        table = await self.table(resource)
-        keys = [key_texts(table, id_) for id_ in ids]
         images: dict[str, Image] = dict.fromkeys(ids)
+        if not ids:
+            return images
+        table = await self.table(resource)
         with understood(self._database.name):
-            found = await self.rows(table, statements.read(table, table.key, keys, lock=lock), keys)
-        images.update((ids[position], image) for position, image in found)
+            found = await self.rows(table, statements.read(table, key_arrays(table, ids), lock=lock))
+        for position, image in found:
+            images[ids[position]] = image
         return images
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
@@ -96,14 +97,15 @@ class PostgresWork:
         before = images[asked]
         # A row that is not there yet has no spelling of its own; the one asked for stands in.
         id_ = asked if before is None else id_of(table, before)
-        if (table.name, id_) in seen:
+        key = (table.name, id_)
+        if key in seen:
             return Touched(replace(change, resource=table.name, id=id_), before, TWICE)
-        seen.add((table.name, id_))
+        seen.add(key)
         if change.action is Action.UPSERT:
             return self._resolved(table, change, id_, before)
         if not change.fields.keys().isdisjoint(table.key):
             raise Refused("invalid_record", f"The key of {table.name} cannot be changed by a write.")
-        if (change.resource, asked) != (table.name, id_):
+        if (change.resource, asked) != key:
             change = replace(change, resource=table.name, id=id_)
         return Touched(change, before, MISSING if before is None else None)
 
@@ -115,7 +117,7 @@ class PostgresWork:
         return Touched(replace(change, resource=table.name, action=Action.CREATE, id=None, fields=fields), None)
 
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
-        outcomes = [_unsent(each) for each in touched]
+        outcomes: list[Outcome | None] = [None] * len(touched)
         with understood(self._database.name):
             if self.receipt is None:
                 # Rows that refer to each other come back in some order; what can wait for the end, does.
@@ -123,18 +125,10 @@ class PostgresWork:
                 self.receipt = await self._connection.scalar(_BEGUN)
             for group in groups(touched):
                 table = await self.table(group.resource)
-                changes = [touched[i].change for i in group.positions]
-                for i, outcome in enumerate(await self._sender.send(table, group, changes)):
-                    outcomes[group.positions[i]] = outcome
-        return [self._unchanged(each, outcome) for each, outcome in zip(touched, outcomes, strict=True)]
-
-    @staticmethod
-    def _unchanged(touched: Touched, outcome: Outcome) -> Outcome:
-        """An upsert that names nothing but the key of a row that is there: it is as it was asked to be."""
-        change = touched.change
-        if touched.problem or touched.implied_by or change.action is not Action.UPDATE or change.fields:
-            return outcome
-        return Outcome(status=Status.APPLIED, id=change.id, after=touched.before, sealed=True)
+                sent = await self._sender.send(table, group, [touched[i] for i in group.positions])
+                for i, outcome in zip(group.positions, sent, strict=True):
+                    outcomes[i] = outcome
+        return [outcome or _unsent(each) for each, outcome in zip(touched, outcomes, strict=True)]
 
     async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
         result = list(outcomes)
@@ -178,15 +172,18 @@ class PostgresWork:
     async def table(self, name: str) -> Table:
         return await self._database.table(self._connection, name)
 
-    async def rows(self, table: Table, statement: sa.Executable, rows: Rows) -> list[tuple[int, Fields]]:
-        return await answered_rows(self._connection, table, statement, rows)
+    async def rows(self, table: Table, statement: sa.Executable) -> list[tuple[int, Fields]]:
+        return await answered_rows(self._connection, table, statement)
 
 
 def _unsent(touched: Touched) -> Outcome:
-    """What the database does by itself is done once its cause is written; how it turned out is read afterwards."""
+    if touched.problem:
+        return Outcome(status=Status.FAILED, id=touched.change.id, failure=touched.problem)
     if touched.implied_by:
+        # What the database does by itself is done once its cause is written; how it turned out is read afterwards.
         return Outcome(status=Status.APPLIED, id=touched.change.id)
-    return Outcome(status=Status.FAILED, id=touched.change.id, failure=touched.problem)
+    # An upsert that names nothing but the key of a row that is there: it is as it was asked to be.
+    return Outcome(status=Status.APPLIED, id=touched.change.id, after=touched.before, sealed=True)
 
 
 def _seen(touched: Touched, outcome: Outcome) -> Outcome:

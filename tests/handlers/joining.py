@@ -1,0 +1,189 @@
+"""What a handler brings along to join the conformance suite, data and no code, and what every part makes of it."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from guard.core.model import Change, Reversibility
+from handlers.base import WRITE, Call, Handler, Reply, Request, Route, Traits
+from scenarios.sandboxes.common import Row, Sandbox, running
+from tests.world import World
+
+TOKEN = "sandbox-token"
+"""What every sandbox takes for a credential."""
+
+ACTIONS = ("update", "create", "upsert", "delete")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What is done to one resource. Fields are as callers of POST /v1/operations write them."""
+
+    resource: str
+    id: str
+    """A record of the sandbox."""
+    update: Mapping[str, Any]
+    """New values for it, that any record may have; sets among them."""
+    theirs: Mapping[str, Any]
+    """A person's edit of a field that `update` names, as POST /_sandbox/edit takes it."""
+    others: Mapping[str, Any]
+    """A person's edit of a field that it leaves alone."""
+    create: Mapping[str, Any]
+    """A record that is not there yet."""
+    identity: Mapping[str, Any]
+    """The values by which an upsert finds the record `id`."""
+    added: Mapping[str, str] = field(default_factory=dict)
+    """Sets that `update` names, each with a member that a person adds meanwhile."""
+    lost: frozenset[str] = frozenset()
+    """What the vendor's API cannot bring back with a deleted record, as the sandbox's rows name it, besides the id."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One of the vendor's own write requests, as it comes through the pass-through."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+
+
+Tried = tuple[Sample, str]
+"""A sample and the action that is tried with it."""
+
+State = dict[str, dict[str, Row]]
+"""Resource -> id -> row, as the sandbox holds it."""
+
+Ask = Callable[[Call], Reply]
+"""Sends a call to the sandbox, without Guard."""
+
+
+@dataclass(frozen=True)
+class Served:
+    sandbox: Sandbox
+    url: str
+
+
+class Joining:
+    """The attributes of a class that joins. The sandbox takes TOKEN, and has neither limits nor latency."""
+
+    handler: Handler
+    options: ClassVar[Mapping[str, str]] = {}
+    samples: Sequence[Sample]
+    passed: Sequence[Passed]
+    """At least one request for each route of kind WRITE."""
+    stamps: frozenset[str] = frozenset()
+    """What the vendor changes in a record whenever it is written, as the sandbox's rows name it."""
+
+    def sandbox(self) -> Starlette:
+        raise NotImplementedError
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        known = [(sample, action) for sample in self.samples for action in self.handler.actions[sample.resource]]
+        tried = [(sample, action) for sample, action in known if action in ACTIONS]
+        whole = [passed for passed in self.passed if self.level(self.changes(passed)) is Reversibility.FULL]
+        for name, values in {"tried": tried, "sample": self.samples, "passed": self.passed, "whole": whole}.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, values, ids=_named)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def served(cls) -> Iterator[Served]:
+        app = cls().sandbox()
+        with running(app) as url:
+            yield Served(app.state.sandbox, url)
+
+    @pytest.fixture
+    def vendor(self, served: Served) -> Iterator[Ask]:
+        """The sandbox as it was at the start, asked without Guard."""
+        served.sandbox.reset()
+        with asking(self.handler, served.url) as ask:
+            yield ask
+
+    # What the suite makes of them
+
+    def change(self, sample: Sample, action: str) -> Change:
+        """The sample's change as the bulk door makes it. An upsert is one that finds its record."""
+        return self.handler.change(sample.resource, action, record(sample, action))
+
+    def call(self, sample: Sample, action: str) -> Call:
+        """The last call by which the sample's change is written."""
+        step = self.handler.write([self.change(sample, action)], [None])[-1]
+        return step[-1].call
+
+    def route(self, passed: Passed) -> tuple[Route, dict[str, str]]:
+        found = self.handler.route(passed.method, passed.path)
+        assert found is not None, f"no route for {passed.method} {passed.path}"
+        return found
+
+    def changes(self, passed: Passed) -> list[Change]:
+        route, params = self.route(passed)
+        request = Request(passed.method, passed.path, params, {}, {}, passed.body)
+        return self.handler.changes(route, request)
+
+    def level(self, changes: Sequence[Change]) -> Reversibility:
+        """How far these can be taken back, as far as that is known before anything is read."""
+        order = list(Reversibility)
+        return max((self.handler.reversal(change, None).level for change in changes), key=order.index)
+
+    def writes(self) -> list[Route]:
+        return [route for route in self.handler.routes if route.kind == WRITE]
+
+    @property
+    def traits(self) -> Traits:
+        return self.handler.traits
+
+    def state(self, there: World | Served) -> State:
+        """A copy of all that the vendor holds, without its own times, sets in one order."""
+        tables = {name: dict(table.rows) for name, table in there.sandbox.vendor.store.tables.items()}
+        copied = copy.deepcopy(tables)
+        return {name: {id_: self._comparable(name, row) for id_, row in rows.items()} for name, rows in copied.items()}
+
+    def _comparable(self, resource: str, row: Row) -> Row:
+        known = self.handler.resources.get(resource)
+        sets = known.sets if known else frozenset()
+        kept = {name: value for name, value in row.items() if name not in self.stamps}
+        return {name: sorted(value) if name in sets else value for name, value in kept.items()}
+
+
+def record(sample: Sample, action: str) -> dict[str, Any]:
+    """One record of POST /v1/operations."""
+    match action:
+        case "create":
+            return {"fields": dict(sample.create)}
+        case "upsert":
+            return {"fields": {**sample.identity, **sample.update}}
+        case "delete":
+            return {"id": sample.id}
+        case _:
+            return {"id": sample.id, "fields": dict(sample.update)}
+
+
+@contextmanager
+def asking(handler: Handler, url: str) -> Iterator[Ask]:
+    """Sends single calls to a sandbox, as Guard's client would."""
+    with httpx2.Client(base_url=url, headers=handler.headers(TOKEN)) as http:
+
+        def ask(call: Call) -> Reply:
+            body = {} if call.body is None else {"json": call.body}
+            reply = http.request(call.method, call.path, params=dict(call.query), **body)
+            return Reply(reply.status_code, reply.content, reply.headers)
+
+        yield ask
+
+
+def _named(value: Any) -> str:
+    match value:
+        case Sample():
+            return value.resource
+        case Passed():
+            return f"{value.method} {value.path}"
+        case sample, action:
+            return f"{sample.resource}-{action}"
+        case _:
+            raise AssertionError(value)

@@ -1,0 +1,262 @@
+"""What is done through a running Guard is taken back, whatever others, the vendor or the network did meanwhile."""
+
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+import handlers
+from guard.assembly import assemble
+from guard.core.model import Restore, Reversibility
+from tests.handlers.joining import ACTIONS, Joining, Passed, Sample, Served, State, Tried, record
+from tests.world import World, guarded, settings
+
+LOST_ANSWERS: list[dict[str, Any]] = [
+    # done, and not told
+    {"kind": "done_then_status", "status": 500},
+    {"kind": "done_then_status", "status": 504},
+    {"kind": "done_then_html"},
+    {"kind": "drop_after"},
+    {"kind": "half_json"},
+    {"kind": "empty"},
+    # not done, and not told; or told otherwise
+    {"kind": "drop_before"},
+    {"kind": "html"},
+    {"kind": "status", "status": 503},
+    {"kind": "ok_not_done"},
+]
+
+
+class TakingBack(Joining):
+    """The part of the conformance suite that has a Guard in front of the sandbox."""
+
+    @pytest.fixture
+    async def world(self, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+        """Guard in front of the sandbox, put together as it always is: by the settings and the registry."""
+        monkeypatch.setitem(handlers.HANDLERS, self.handler.name, type(self.handler))
+        served.sandbox.reset()
+        made = settings(f"file:{tmp_path}/store", served.url)
+        chosen = {"handler": self.handler.name, "options": self.options}
+        targets = {name: target.model_copy(update=chosen) for name, target in made.targets.items()}
+        guard = assemble(made.model_copy(update={"targets": targets}))
+        async with guarded(guard, served.sandbox, served.url) as world:
+            yield world
+
+    async def test_every_action_of_the_bulk_door_is_taken_back(self, world: World, tried: Tried) -> None:
+        (sample, action), before = tried, self.state(world)
+        answer = await self.operate(world, sample, action)
+        assert self.state(world) != before
+
+        report = await world.revert(answer)
+
+        assert (report["status"], report["records_restored"], report["records_failed"]) == ("reverted", 1, 0)
+        self.assert_back(sample, action, before, self.state(world))
+
+    async def test_an_upsert_that_finds_nothing_creates_and_is_taken_back(self, world: World, sample: Sample) -> None:
+        before = self.state(world)
+        answer = await world.operate("upsert", [{"fields": dict(sample.create)}], resource=sample.resource)
+        assert len(self.state(world)[sample.resource]) == len(before[sample.resource]) + 1
+
+        report = await world.revert(answer)
+
+        assert (report["status"], self.state(world)) == ("reverted", before)
+
+    async def test_what_cannot_be_taken_back_whole_is_refused_unless_accepted(self, world: World) -> None:
+        before = self.state(world)
+        for sample in self.samples:
+            for action in self.handler.actions[sample.resource]:
+                if action in ACTIONS and self.level([self.change(sample, action)]) is not Reversibility.FULL:
+                    refused = await self.asked(world, sample, action, accept=False)
+                    assert (refused["code"], self.state(world)) == ("irreversible", before)
+        assert await world.vendor_requests() == []
+
+    async def test_the_vendors_own_requests_are_taken_back_as_far_as_the_handler_says(
+        self, world: World, passed: Passed
+    ) -> None:
+        before, level = self.state(world), self.level(self.changes(passed))
+        if level is not Reversibility.FULL:
+            refused = await self.through(world, passed)
+            assert (refused.json()["code"], await world.vendor_requests()) == ("irreversible", [])
+        reply = await self.through(world, passed, accept="true")
+        assert (reply.status_code // 100, self.state(world) != before) == (2, True)
+
+        report = await world.revert({"revert_url": reply.headers["guard-revert-url"]})
+
+        if level is Reversibility.NONE:
+            assert (report["status"], report["records_irreversible"]) == ("partly_reverted", 1)
+            return
+        (route, _), action = self.route(passed), "delete" if level is Reversibility.PARTIAL else "update"
+        (sample,) = (sample for sample in self.samples if sample.resource == route.resource)
+        assert report["status"] == "reverted"
+        self.assert_back(sample, action, before, self.state(world))
+
+    async def test_what_no_route_names_is_refused_and_does_not_reach_the_vendor(self, world: World) -> None:
+        paths = {passed.path for passed in self.passed} | {"/", "/neverHeardOf", "/neverHeardOf/x"}
+        paths |= {f"{path}/neverHeardOf" for path in paths}
+        for path in sorted(paths):
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                if self.handler.route(method, path) is None:
+                    reply = await world.http.request(method, f"/to/crm{path}", json={})
+                    assert reply.json()["code"] in ("unknown_route", "invalid_path"), (method, path)
+        assert await world.vendor_requests() == []
+
+    async def test_edits_of_others_survive_and_only_the_same_field_is_a_conflict(
+        self, world: World, sample: Sample
+    ) -> None:
+        for edits, conflicts in (([sample.others], 0), ([sample.theirs], 1), ([sample.theirs, sample.others], 1)):
+            world.sandbox.reset()
+            for edit in edits:
+                await world.edit(sample.resource, sample.id, dict(edit))
+            expected = self.state(world)
+            world.sandbox.reset()
+            answer = await self.operate(world, sample, "update")
+            for edit in edits:
+                await world.edit(sample.resource, sample.id, dict(edit))
+
+            report = await world.revert(answer)
+
+            assert (report["records_conflicted"], report["status"] == "reverted") == (conflicts, not conflicts)
+            assert self.state(world) == expected
+
+    async def test_what_others_added_to_a_set_stays(self, world: World, sample: Sample) -> None:
+        for name, member in sample.added.items():
+            world.sandbox.reset()
+            expected, mine = self.state(world), sample.id
+            expected[sample.resource][mine][name] = sorted({*expected[sample.resource][mine].get(name, ()), member})
+            answer = await self.operate(world, sample, "update")
+            now = self.state(world)[sample.resource][mine].get(name, [])
+            await world.edit(sample.resource, mine, {name: [*now, member]})
+
+            report = await world.revert(answer)
+
+            assert (report["status"], self.state(world)) == ("reverted", expected)
+
+    async def test_a_record_that_others_deleted_is_left_deleted(self, world: World, sample: Sample) -> None:
+        answer = await self.operate(world, sample, "update")
+        await world.edit(sample.resource, sample.id, None)
+        expected = self.state(world)
+
+        report = await world.revert(answer)
+
+        assert (report["records_conflicted"], self.state(world)) == (1, expected)
+
+    async def test_a_created_record_that_others_worked_on_is_left(self, world: World, sample: Sample) -> None:
+        before = self.state(world)[sample.resource]
+        answer = await self.operate(world, sample, "create")
+        (created,) = set(self.state(world)[sample.resource]) - set(before)
+        await world.edit(sample.resource, created, dict(sample.others))
+        expected = self.state(world)
+
+        report = await world.revert(answer)
+
+        assert (report["records_conflicted"], self.state(world)) == (1, expected)
+
+    async def test_what_only_the_vendor_touched_is_no_conflict(self, world: World, sample: Sample) -> None:
+        before = self.state(world)
+        answer = await self.operate(world, sample, "create")
+        (created,) = set(self.state(world)[sample.resource]) - set(before[sample.resource])
+        await world.edit(sample.resource, created, {})
+
+        report = await world.revert(answer)
+
+        assert (report["records_conflicted"], self.state(world)) == (0, before)
+
+    async def test_a_revert_can_be_taken_back_and_that_again(self, world: World, sample: Sample) -> None:
+        before = self.state(world)
+        answer = await self.operate(world, sample, "update")
+        after = self.state(world)
+
+        redo = await world.revert(await world.revert(answer))
+        assert self.state(world) == after
+        undo = await world.revert(redo)
+
+        assert (redo["status"], undo["status"], self.state(world)) == ("reverted", "reverted", before)
+
+    @pytest.mark.parametrize("fault", LOST_ANSWERS, ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}")
+    async def test_whatever_became_of_the_answer_the_run_is_taken_back(
+        self, world: World, tried: Tried, fault: Mapping[str, Any]
+    ) -> None:
+        """Also where the write is lost, late or lied about: what was done is found out by reading."""
+        (sample, action), before = tried, self.state(world)
+        call = self.call(sample, "update" if action == "upsert" else action)
+        await world.fault(**fault, match=_exactly(call.method, call.path))
+        answer = await self.asked(world, sample, action)
+        assert [left.times for left in world.sandbox.faults] == [0]
+        assert answer["records_applied"] + answer["records_failed"] + answer["records_in_doubt"] == 1
+        if (action, fault["kind"]) == ("delete", "ok_not_done"):
+            assert answer["records_applied"] == 0  # nothing in such an answer shows that the record is gone
+
+        report = await world.revert(answer)
+
+        assert report["status"] == "reverted"
+        self.assert_back(sample, action, before, self.state(world))
+
+    async def test_a_passed_request_whose_answer_is_lost_is_taken_back(self, world: World, whole: Passed) -> None:
+        before = self.state(world)
+        await world.fault(kind="drop_after", match=_exactly(whole.method, whole.path))
+        reply = await self.through(world, whole)
+        assert (reply.status_code, reply.json()["code"]) == (504, "in_doubt")
+
+        report = await world.revert(reply.json())
+
+        assert (report["status"], self.state(world)) == ("reverted", before)
+
+    async def test_what_cannot_be_read_is_not_written(self, world: World, sample: Sample) -> None:
+        call, _ = self.handler.read(sample.resource, [sample.id])[0]
+        before = self.state(world)
+        await world.fault(kind="html", times=-1, match=_exactly(call.method, call.path))
+
+        refused = await self.asked(world, sample, "update")
+
+        assert (refused["status"], refused["written"], self.state(world)) == (503, "nothing", before)
+
+    async def test_no_more_calls_are_made_than_it_takes(self, world: World, sample: Sample) -> None:
+        ids = list(self.state(world)[sample.resource])
+        sets = self.handler.resources[sample.resource].sets
+        fields = {name: value for name, value in sample.update.items() if name not in sets}
+        answer = await world.operate("update", [{"id": id_, "fields": fields} for id_ in ids], resource=sample.resource)
+        reads, writes = (math.ceil(len(ids) / most) for most in (self.traits.read_max, self.traits.write_max))
+        least = reads + writes + (0 if self.traits.answer_carries_image else reads)
+        assert len(await world.vendor_requests()) == least
+
+        await world.revert(answer)
+
+        assert len(await world.vendor_requests()) == 2 * least
+
+    async def operate(self, world: World, sample: Sample, action: str) -> dict[str, Any]:
+        answer = await self.asked(world, sample, action)
+        assert (answer["status"], answer["failures"]) == ("applied", []), answer
+        return answer
+
+    async def asked(self, world: World, sample: Sample, action: str, *, accept: bool = True) -> dict[str, Any]:
+        """Answer or problem of the sample's operation."""
+        body = {"target": "crm", "resource": sample.resource, "action": action, "records": [record(sample, action)]}
+        reply = await world.http.post("/v1/operations", json={**body, "accept_irreversible": accept})
+        return dict(reply.json())
+
+    async def through(self, world: World, passed: Passed, accept: str = "false") -> httpx2.Response:
+        headers = {"guard-accept-irreversible": accept}
+        return await world.http.request(passed.method, f"/to/crm{passed.path}", json=passed.body, headers=headers)
+
+    def assert_back(self, sample: Sample, action: str, before: State, now: State) -> None:
+        """Everything is as it was; a record that was deleted may have another id, and lacks what the sample names."""
+        if action != "delete" or self.handler.traits.restore_deleted is Restore.SAME_ID:
+            assert now == before
+            return
+        for state in (before, now):
+            rows = [
+                {name: value for name, value in row.items() if name not in {"id", *sample.lost}}
+                for row in state[sample.resource].values()
+            ]
+            state[sample.resource] = {json.dumps(row, sort_keys=True): row for row in rows}
+        assert now == before
+
+
+def _exactly(method: str, path: str) -> dict[str, str]:
+    """What a fault matches: this request and no other."""
+    return {"method": method, "path_regex": f"^{re.escape(path)}$"}
