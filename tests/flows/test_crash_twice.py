@@ -54,13 +54,6 @@ def accepting(folder: Path, there: World) -> Any:
     return settings(f"file:{folder}", there.sandbox_url, policy={"accept_irreversible": True})
 
 
-async def write_step(folder: Path, there: World, story: Story) -> int:
-    """The step at which a story first writes to the vendor."""
-    unburnt = Fuse()
-    await told_until_it_dies(folder, there, story, unburnt)
-    return unburnt.first_write()
-
-
 async def recovers(guard: Guard) -> None:
     await swept(guard)
 
@@ -72,13 +65,11 @@ async def test_a_recovery_may_die_at_every_step_and_another_one_goes_on(
 ) -> None:
     async with world(quick_path, records=CONTACTS) as there:
         witness = Witness(there)
-        witness.store = quick_path / "first"
-        first = await write_step(quick_path / "first", there, story)
 
         async def one(folder: Path, second: Fuse) -> None:
             there.sandbox.reset()
             witness.store, before = folder, everything(there)
-            await told_until_it_dies(folder, there, story, Fuse(first, after=True))
+            await told_until_it_dies(folder, there, story, Fuse("write", after=True))
             recovering = copy_of_guard(accepting(folder, there), fuse=second, clock=Clock())
             await until_it_dies(recovering, second, recovers)
             # The third copy's clock must be ahead of the second's, or it would wait for a lease of that one's.
@@ -171,10 +162,8 @@ async def test_two_recoveries_at_once_end_what_was_cut_off_once(story: Story, qu
 
 async def test_what_one_recovery_has_taken_the_other_one_leaves_alone(quick_path: Path) -> None:
     async with world(quick_path, records=CONTACTS) as there:
-        first = await write_step(quick_path / "first", there, update)
-        there.sandbox.reset()
         folder, before = quick_path / "store", everything(there)
-        await told_until_it_dies(folder, there, update, Fuse(first, after=True))
+        await told_until_it_dies(folder, there, update, Fuse("write", after=True))
         clock = Clock(LONG)
         one, other = (copy_of_guard(accepting(folder, there), clock=clock) for _ in range(2))
         await there.fault(kind="hang", seconds=60, match={"method": "GET"}, times=-1)
