@@ -35,7 +35,7 @@ async def update(http: httpx2.AsyncClient) -> Any:
 
 
 async def update_by_filter(http: httpx2.AsyncClient) -> Any:
-    return await operate(http, "staff", "update", where={"team": 1}, fields={"name": "?"})
+    return await operate(http, "staff", "update", filter={"team": 1}, fields={"name": "?"})
 
 
 async def create(http: httpx2.AsyncClient) -> Any:

@@ -20,6 +20,7 @@ from tests.flows.copies import (
     copy_of_guard,
     recovered_and_taken_back,
     swept,
+    take_all_back,
     until,
     until_it_dies,
 )
@@ -152,7 +153,7 @@ async def test_two_recoveries_at_once_end_what_was_cut_off_once(story: Story, qu
                 state = await two[0].journals.state(run)
                 assert {op.phase for op in state.operations.values()} <= {"ended"}
             # They also take back at once: one of them does, the other is told that it is busy.
-            taken_back = await asyncio.gather(*(all_taken_back(guard) for guard in two), return_exceptions=True)
+            taken_back = await asyncio.gather(*(take_all_back(guard) for guard in two), return_exceptions=True)
             assert [e for e in taken_back if e and not isinstance(e, GuardError | Illegal)] == []
             for guard in two:
                 await guard.close()
