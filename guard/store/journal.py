@@ -38,6 +38,8 @@ class Journal:
         self._writing = False
         self._nonce = 0
         self.state = RunState(run)
+        self.indexed = False
+        """This process has listed the run."""
         self.closed = asyncio.Event()
         """Nothing more of the run may be sent: it was stopped, or is taken back."""
 
