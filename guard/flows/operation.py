@@ -308,7 +308,7 @@ async def finish(guard: Guard, journal: Journal, *, shared: bool = False) -> Non
     `shared`: other copies of Guard may add operations to the run, so the mark may be theirs by now.
     """
     try:
-        await guard.journals.mark_indexed(journal.state)
+        await guard.journals.mark_indexed(journal)
         if shared:
             await journal.catch_up()
         if not journal.state.running and not owed(journal.state):

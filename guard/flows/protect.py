@@ -92,11 +92,10 @@ async def _protect(
     begun.set_result(op)
     if not first:
         return
-    with suppress(Unavailable):  # so that a long one is listed while it runs; `finish` tries again
-        await guard.journals.mark_indexed(journal.state)
     try:
         source = _source(asked, target, records, records_max(guard, target))
-        await Drive(guard, journal, Lease(guard, journal, op), target, screen)(source)
+        drive = Drive(guard, journal, Lease(guard, journal, op), target, screen)
+        await all_to_the_end(drive(source), _list(guard, journal))
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=asked.keyed)
@@ -104,6 +103,12 @@ async def _protect(
         await call_back(guard, journal)
         await finish(guard, journal, shared=asked.keyed)
     await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
+
+
+async def _list(guard: Guard, journal: Journal) -> None:
+    """A long operation is listed while it runs."""
+    with suppress(Unavailable):  # `finish` tries again
+        await guard.journals.mark_indexed(journal)
 
 
 def _source(asked: Asked, target: Target, records: Records | None, records_max: int) -> Callable[[Work], Chunks]:

@@ -58,7 +58,7 @@ async def accept(guard: Guard, asked: Asked, records: Records | None, run: str, 
             if first:
                 guard.driven[(run, op)] -= 1  # nobody drives it yet
                 with suppress(Unavailable):  # so that it is listed while it waits; `finish` tries again
-                    await guard.journals.mark_indexed(journal.state)
+                    await guard.journals.mark_indexed(journal)
                 await _put_first(guard, journal, op)
             return op
     finally:

@@ -237,7 +237,7 @@ async def _carry_out(guard: Guard, asked: RevertAsked, journal: Journal, own: Jo
         await own.append(opened)
     except Illegal:
         raise _busy(guard, own.run) from None
-    await all_to_the_end(guard.journals.mark_open(own.run), guard.journals.mark_indexed(own.state))
+    await all_to_the_end(guard.journals.mark_open(own.run), guard.journals.mark_indexed(own))
     try:
         async with _alive(guard, own):
             plan = await load_plan(guard, journal, asked.narrowing)

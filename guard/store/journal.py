@@ -38,6 +38,8 @@ class Journal:
         self._writing = False
         self._nonce = 0
         self.state = RunState(run)
+        self.indexed = False
+        """This process has listed the run."""
         self.closed = asyncio.Event()
         """Nothing more of the run may be sent: it was stopped, or is taken back."""
 
@@ -85,6 +87,10 @@ class Journal:
                         raise
         finally:
             self._writing = False
+            # Somebody waits here only where this task was cancelled: nobody would ever come to write it.
+            for _, done in self._waiting:
+                done.cancel()
+            self._waiting.clear()
 
     def _next_group(self) -> list[tuple[list[Event], asyncio.Future[Entry]]]:
         size = 0

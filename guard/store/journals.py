@@ -68,9 +68,12 @@ class Journals:
     async def mark_open(self, run: str) -> None:
         await self._mark(f"open/{run}")
 
-    async def mark_indexed(self, state: RunState) -> None:
-        assert state.opened_at is not None  # noqa: S101 - a run that was opened has its time
-        await self._mark(index_key(state.opened_at, state.run))
+    async def mark_indexed(self, journal: Journal) -> None:
+        """List the run. Done once: this mark stays."""
+        if not journal.indexed:
+            assert journal.state.opened_at is not None  # noqa: S101 - a run that was opened has its time
+            await self._mark(index_key(journal.state.opened_at, journal.run))
+            journal.indexed = True
 
     async def unmark_open(self, run: str) -> None:
         try:
