@@ -52,6 +52,23 @@ async def test_i1_no_write_leaves_before_its_pre_image_is_durable_and_announced(
     assert (witness.seen, witness.missing) == (42, [])
 
 
+async def test_i1_also_where_pre_images_are_too_large_to_ride_in_the_entry(small_world: World) -> None:
+    noise = [chr(0x4E00 + (n * 7919) % 20000) for n in range(12000)]
+    ids = list(small_world.contacts)
+    for n, id_ in enumerate(ids):
+        await small_world.edit("contacts", id_, {"address1": "".join(noise[n * 600 : (n + 1) * 600])})
+    before = small_world.seen()
+    witness = Witness(small_world)
+    witness.store = store_of(small_world)
+
+    answer = await small_world.operate("update", updates(small_world, 20, address1="Elsewhere"))
+    assert [key for key in objects(small_world) if "/images/" in key]
+    await small_world.revert(answer)
+
+    assert (witness.seen, witness.missing) == (40, [])
+    assert before == small_world.seen()
+
+
 async def test_i2_every_record_is_accounted_for_when_its_driver_is_gone(small_world: World) -> None:
     world = small_world
     await killed(world, Fuse("write", after=True))
