@@ -29,6 +29,7 @@ from guard.flows.plan import Narrowing
 from guard.flows.recover import Recovery
 from guard.flows.revert import RevertAsked, preview, start_revert
 from guard.flows.verify import verify_all, verify_run
+from guard.queue.base import QueueError
 from guard.quickstart import SETTINGS as QUICKSTART
 from guard.quickstart import quickstart
 from guard.settings import Settings, SettingsError, load
@@ -289,10 +290,11 @@ def recover(
 
 @app.command()
 def check(config: Config = None) -> None:
-    """Check the settings, the store and every target's credential. Exits with 1 where one does not work."""
+    """Check the settings, the store, the queue and every target's credential. Exits with 1 where one does not work."""
 
     async def work(guard: Guard) -> None:
         wrong = await _tell("store", prove_create_once(guard.journals.store))
+        wrong += await _tell("queue", guard.queue.check())
         for name, target in guard.targets.items():
             wrong += await _tell(f"target {name}", target.check())
         if wrong:
@@ -304,7 +306,7 @@ def check(config: Config = None) -> None:
 async def _tell(what: str, checking: Awaitable[None]) -> int:
     try:
         await checking
-    except (GuardError, StoreError, StoreNotFit) as error:
+    except (GuardError, StoreError, StoreNotFit, QueueError) as error:
         out.print(f"{what}: does not work. {error}")
         return 1
     out.print(f"{what}: works")

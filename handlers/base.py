@@ -17,7 +17,9 @@ from guard.core.errors import Refused
 from guard.core.model import (
     Change,
     Failure,
+    Fields,
     Image,
+    Key,
     Outcome,
     Resource,
     Restore,
@@ -220,6 +222,17 @@ class Handler(ABC):
         del change, reply
         return None
 
+    def attachments(self, resource: str, id_: str) -> list[Call]:
+        """The calls that read what hangs on a record, is no part of its image, and is gone with it when it is deleted.
+        Asked before a revert deletes what the run has created."""
+        del resource, id_
+        return []
+
+    def attached(self, resource: str, reply: Reply) -> list[Key] | None:
+        """What one answer to `attachments` shows; None: it does not tell."""
+        del resource, reply
+        return []
+
     @abstractmethod
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
         """The fewest calls that carry out the changes, in steps: a step begins when the one before it ended.
@@ -240,6 +253,11 @@ class Handler(ABC):
     def touches(self, change: Change) -> frozenset[str]:
         """The fields that are the change's to take back: those it names and those the vendor derives from them."""
         return change.asked()
+
+    def title(self, resource: str, image: Fields) -> str:
+        """What people call the record, for the revert pages: an id says nothing to them. Empty: nothing to show."""
+        del resource, image
+        return ""
 
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
         """Is what was found what was asked for, on the vendor's terms (trimmed, lower-cased, normalised)?"""

@@ -15,7 +15,9 @@ from guard.core.model import (
     Action,
     Change,
     Failure,
+    Fields,
     Image,
+    Key,
     Outcome,
     Resource,
     Restore,
@@ -285,6 +287,22 @@ class HighLevel(Handler):
             raise Refused("invalid_record", "Several opportunities of this contact are in this pipeline: name its id.")
         return _found_id(opportunities[0]) if opportunities else None
 
+    def attachments(self, resource: str, id_: str) -> list[Call]:
+        """A contact's notes and tasks are deleted with it, and its opportunities lose it for good."""
+        if resource != "contacts":
+            return []
+        query = {"location_id": self._location, "contact_id": id_}
+        search = Call(method="GET", path="/opportunities/search", query=query, repeatable=True)
+        children = [f"/contacts/{id_}/notes", f"/contacts/{id_}/tasks"]
+        return [search, *(Call(method="GET", path=path, repeatable=True) for path in children)]
+
+    def attached(self, resource: str, reply: Reply) -> list[Key] | None:
+        del resource
+        for name in ("opportunities", "notes", "tasks"):
+            if reply.status == 200 and isinstance(found := reply.part(name), list):
+                return [(name, str(each.get("id"))) for each in found if isinstance(each, dict)]
+        return None
+
     # Writing
 
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
@@ -422,6 +440,12 @@ class HighLevel(Handler):
         if change.resource == "opportunities" and "pipelineId" in asked:
             derived |= {"pipelineStageId"}
         return asked | derived
+
+    def title(self, resource: str, image: Fields) -> str:
+        if resource == "opportunities":
+            return str(image.get("name") or "")
+        names = [str(image[name]) for name in ("firstName", "lastName") if image.get(name)]
+        return " ".join(names) or str(image.get("companyName") or image.get("email") or "")
 
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
         del resource

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from guard.core.limits import REQUESTS_MAX
+from guard.core.model import Status
 from guard.flows.guard import Guard
 from guard.flows.history import recorded
 from guard.flows.revert import RevertAsked, revert
@@ -38,14 +39,6 @@ async def killed(world: World, fuse: Fuse) -> None:
     await until_it_dies(copy_of_guard(world.guard.settings, fuse=fuse), fuse, life)
 
 
-async def first_write(world: World) -> int:
-    """The step at which such an update first writes to the vendor."""
-    unburnt = Fuse()
-    await killed(world, unburnt)
-    world.sandbox.reset()
-    return unburnt.first_write()
-
-
 async def test_i1_no_write_leaves_before_its_pre_image_is_durable_and_announced(small_world: World) -> None:
     witness = Witness(small_world)
     witness.store = store_of(small_world)
@@ -61,24 +54,21 @@ async def test_i1_no_write_leaves_before_its_pre_image_is_durable_and_announced(
 
 async def test_i2_every_record_is_accounted_for_when_its_driver_is_gone(small_world: World) -> None:
     world = small_world
-    await killed(world, Fuse(await first_write(world), after=True))
-    runs = {key.split("/")[1] async for key in world.guard.journals.store.list("runs/")}
+    await killed(world, Fuse("write", after=True))
+    (run,) = {key.split("/")[1] async for key in world.guard.journals.store.list("runs/")}
     other = copy_of_guard(world.guard.settings, clock=Clock())
     await swept(other)
     await all_accounted_for(other)
 
-    for run in runs:
-        with other.journals.use(run) as journal:
-            state = await journal.catch_up()
-            records = [each async for each in recorded(journal, state)]
-            counted = sum(
-                op.count(name) for op in state.operations.values() for name in ("applied", "failed", "unknown")
-            )
-        assert len(records) == counted == 3
-    # The vendor did the one write that the fuse let through, whatever the journal could still say of it.
-    written = [id_ for id_, row in world.contacts.items() if row["firstName"] == "Oops" or "ruined" in row["tags"]]
-    known = {each.touched.change.id for each in records if each.outcome.status.value != "failed"}
-    assert set(written) <= known
+    with other.journals.use(run) as journal:
+        state = await journal.catch_up()
+        records = [each async for each in recorded(journal, state)]
+    (operation,) = state.operations.values()
+    assert len(records) == sum(operation.count(name) for name in ("applied", "failed", "unknown")) == 3
+    # The vendor did what the fuse let through; the journal of the dead one could say nothing of it.
+    written = {id_ for id_, row in world.contacts.items() if row["firstName"] == "Oops" or "ruined" in row["tags"]}
+    assert written
+    assert written <= {each.touched.change.id for each in records if each.outcome.status is not Status.FAILED}
     await other.close()
 
 
@@ -133,7 +123,7 @@ async def test_i5_nothing_stored_is_overwritten_and_what_was_changed_is_noticed(
     with pytest.raises(KeyTaken):
         await world.guard.journals.store.create(f"runs/{answer['id']}/00000001", b"another")
     entry = store_of(world) / "runs" / answer["id"] / "00000001"
-    entry.write_bytes(entry.read_bytes().replace(b'"chunk":0', b'"chunk":1'))
+    entry.write_bytes(re.sub(rb'"at":"\d{4}', b'"at":"1999', entry.read_bytes()))
     assert any(finding.damage for finding in [each async for each in verify_all(world.guard.journals)])
 
 

@@ -35,6 +35,8 @@ class JudgedLine(NamedTuple):
 
     resource: str
     id: str
+    title: str
+    """What people call the record."""
     judgement: Judgement
 
 

@@ -1,6 +1,6 @@
 """The plan of a revert: what a run did to each record, merged, and what taking it back means now."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from guard.core.compare import Judgement, judge
 from guard.core.errors import Refused
 from guard.core.lifecycle import OperationState, RunState
-from guard.core.model import Action, Change, Image, Outcome, Resource, Reversibility, Status, Touched
+from guard.core.model import Action, Change, Image, Key, Outcome, Resource, Reversibility, Status, Touched, Verdict
 from guard.core.past import Past, asked_values, merge, moved_fields
 from guard.flows.guard import Guard
 from guard.flows.history import Recorded, recorded, recorded_chunks
@@ -20,6 +20,8 @@ from guard.store.journal import Journal
 from guard.target.base import Target
 from guard.tasks import all_or_none
 
+_UNREADABLE = "It cannot be read now, so it is left as it is. Take it back again later."
+_ATTACHED = "Others have attached something to it ({}); it would be lost if the record were deleted."
 _NOT_OURS = "A record like it is there, but it is not certain that the run created it; it is left alone."
 
 FIRST, THEN = 0, 1
@@ -82,12 +84,12 @@ class Plan:
 
     def __init__(self, guard: Guard, narrowing: Narrowing) -> None:
         self._guard = guard
-        self._narrowing = narrowing
+        self.narrowing = narrowing
         self._rows = Table(Row)
         self._new_ids = Table(tuple[str | None, Change])
         self.resources = Resources()
         self._renumbered = 0
-        self.narrowed = False
+        self.leaves_out = False
         """The narrowing leaves out something that the run did."""
         self._targets: dict[str, None] = {}
         self._ranks: set[int] = set()
@@ -103,13 +105,13 @@ class Plan:
     async def load(self, journal: Journal, state: RunState) -> None:
         """Read the run's journal, and those of its earlier reverts for the ids they gave. Raises Refused, Corrupt."""
         self._opened_at = state.opened_at or self._opened_at
-        refuse_unknown_operations(state, self._narrowing)
+        refuse_unknown_operations(state, self.narrowing)
         async for records in recorded_chunks(journal, state):
             operation = state.operations[records[0].op]
-            kept = [record for record in records if self._narrowing.has(record, operation)]
+            kept = [record for record in records if self.narrowing.has(record, operation)]
             if len(kept) < len(records):
-                left = [record for record in records if not self._narrowing.has(record, operation)]
-                self.narrowed |= any(record.outcome.status is not Status.FAILED for record in left)
+                left = [record for record in records if not self.narrowing.has(record, operation)]
+                self.leaves_out |= any(record.outcome.status is not Status.FAILED for record in left)
             if kept:
                 await self._add(operation.target, kept)
         for revert in state.reverts:
@@ -139,11 +141,11 @@ class Plan:
 
     def _leaves_out(self, past: Past, resource: Resource) -> bool:
         """Did the run change none of the fields that the narrowing names?"""
-        if self._narrowing.fields is None:
+        if self.narrowing.fields is None:
             return False
         fields = frozenset(moved_fields(past, resource)) | frozenset(past.asked or () if past.in_doubt else ())
-        self.narrowed |= not fields or not fields <= self._narrowing.fields
-        return fields.isdisjoint(self._narrowing.fields)
+        self.leaves_out |= not fields or not fields <= self.narrowing.fields
+        return fields.isdisjoint(self.narrowing.fields)
 
     async def _load_new_ids(self, revert: str) -> None:
         """What earlier reverts created again; an unknown outcome among them is searched for before trying again."""
@@ -163,6 +165,11 @@ class Plan:
     def new_id(self, target: str, resource: str, id_: str) -> str:
         found = self._new_ids.get(_key(target, resource, id_))
         return str(found[0]) if found and found[0] else id_
+
+    def created(self, target: str, resource: str, id_: str) -> bool:
+        """Does the plan take this record back, too, because the run created it?"""
+        found = self._rows.get(_key(target, resource, id_))
+        return found is not None and found.past.before is None
 
     def targets(self) -> list[str]:
         """The target of the run's newest record first."""
@@ -227,22 +234,56 @@ Look = Callable[[str, Sequence[str]], Awaitable[dict[str, Image]]]
 """Resource and ids -> what the records hold now."""
 
 
-async def judge_rows(
-    look: Look, target: Target, rows: Sequence[Row], narrowing: Narrowing, resources: Resources, *, force: bool
-) -> list[tuple[Row, Image, Judgement]]:
-    """Each row with what its record holds now and the verdict on it."""
+Judged = tuple[Row, Image, Judgement]
+
+
+async def judge_rows(look: Look, target: Target, rows: Sequence[Row], plan: Plan, *, force: bool) -> list[Judged]:
+    """Each row of a plan with what its record holds now and the verdict on it."""
     searched = iter(await all_or_none(*(_search(target, row, row.search) for row in rows if row.search)))
     found = [next(searched) if row.search else row for row in rows]
     now = await _look(look, [row for row in found if row.past.id])
-    judged = []
+    judged: list[Judged] = []
     for each in found:
         row = each
-        resource = await resources(target, row.past.resource)
-        image = now.get((row.past.resource, row.past.id))
+        resource = await plan.resources(target, row.past.resource)
+        key = (row.past.resource, row.past.id)
+        image = now.get(key)
+        if row.past.id and not row.past.lost and key not in now:
+            judged.append((row, None, Judgement(Verdict.IN_DOUBT, _UNREADABLE)))
+            continue
         if image and row.since and not target.created_since(row.past.resource, image, row.since):
             row = replace(row, past=replace(row.past, lost=_NOT_OURS))
-        judged.append((row, image, _judge(target, row, image, resource, narrowing, force=force)))
-    return judged
+        judged.append((row, image, _judge(target, row, image, resource, plan.narrowing, force=force)))
+    return judged if force else await _keep_what_others_use(target, plan, judged)
+
+
+async def _keep_what_others_use(target: Target, plan: Plan, judged: list[Judged]) -> list[Judged]:
+    """What the run created is not deleted with what others have attached to it since."""
+    attached: dict[Key, frozenset[Key] | None] = {}
+    for resource in {row.past.resource for row, _, judgement in judged if _deletes(judgement)}:
+        ids = [row.past.id for row, _, judgement in judged if _deletes(judgement) and row.past.resource == resource]
+        found = await target.attached(resource, ids)
+        attached |= {(resource, id_): keys for id_, keys in found.items()}
+    return [(row, image, _unless_attached(target, plan, row, judgement, attached)) for row, image, judgement in judged]
+
+
+def _deletes(judgement: Judgement) -> bool:
+    return judgement.compensation is not None and judgement.compensation.action is Action.DELETE
+
+
+def _unless_attached(
+    target: Target, plan: Plan, row: Row, judgement: Judgement, attached: Mapping[Key, frozenset[Key] | None]
+) -> Judgement:
+    keys = attached.get((row.past.resource, row.past.id), frozenset())
+    if keys is None:
+        return Judgement(Verdict.IN_DOUBT, _UNREADABLE)
+    theirs = {resource for resource, id_ in keys if not plan.created(target.name, resource, id_)}
+    return Judgement(Verdict.CONFLICT, _ATTACHED.format(", ".join(sorted(theirs)))) if theirs else judgement
+
+
+def title_of(target: Target, row: Row, now: Image) -> str:
+    """What people call the record; as it was before the run, which may have changed just that."""
+    return target.title(row.past.resource, row.past.before or now or row.past.after)
 
 
 async def _search(target: Target, row: Row, search: Change) -> Row:

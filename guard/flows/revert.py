@@ -19,21 +19,19 @@ from guard.core.errors import Conflict, GuardError, Refused, Unavailable
 from guard.core.ids import derived_run_id
 from guard.core.lifecycle import Illegal, event, outcome_status
 from guard.core.limits import ANSWER_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX
-from guard.core.model import Action, Change, Failure, Image, Outcome, Reversibility, Status, Touched, Verdict
+from guard.core.model import Action, Change, Failure, Outcome, Reversibility, Status, Touched, Verdict
 from guard.core.past import equal, members
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import finish
 from guard.flows.passage import Passage, journal_done
-from guard.flows.plan import Narrowing, Plan, Row, judge_rows, refuse_unknown_operations
+from guard.flows.plan import Judged, Narrowing, Plan, Row, judge_rows, refuse_unknown_operations, title_of
 from guard.flows.settle import is_revert_abandoned, take_over_revert
 from guard.flows.stop import end_all
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 from guard.tasks import AtMost, Cut, all_to_the_end, unless
-
-Judged = tuple[Row, Image, Judgement]
 
 _FITS_NOTHING = "Nothing that the run did fits all of these ids, fields, resources and operations."
 _DEPENDENT = "Other records depend on this one now; deleting it would delete or change them."
@@ -104,9 +102,7 @@ async def preview(guard: Guard, asked: RevertAsked) -> tuple[Tally, list[Judged]
                 async with target.work() as work:
                     for rows in plan.batches(target.chunk_records, target=name):
                         force = asked.on_conflict == "force"
-                        for judged in await judge_rows(
-                            work.look, target, rows, asked.narrowing, plan.resources, force=force
-                        ):
+                        for judged in await judge_rows(work.look, target, rows, plan, force=force):
                             tally.foresee(judged[2])
                             if judged[2].verdict is not Verdict.RESTORE and len(shown) < ANSWER_RECORDS_MAX:
                                 shown.append(judged)
@@ -125,7 +121,7 @@ async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Pla
     plan = Plan(guard, narrowing)
     try:
         await plan.load(journal, state)
-        if plan.narrowed and not len(plan):
+        if plan.leaves_out and not len(plan):
             raise Refused("invalid_request", f"{_FITS_NOTHING} Nothing was written.")
     except BaseException:
         plan.close()
@@ -246,7 +242,7 @@ async def _carry_out(guard: Guard, asked: RevertAsked, journal: Journal, own: Jo
         async with _alive(guard, own):
             plan = await load_plan(guard, journal, asked.narrowing)
         try:
-            whole = not plan.narrowed
+            whole = not plan.leaves_out
             for number, name in enumerate(plan.targets()):
                 taking_back = TakeBack(guard, asked, plan, own, f"op_{number + 1}", guard.target(name))
                 whole &= await taking_back()
@@ -374,13 +370,18 @@ class TakeBack:
 
     async def _chunk(self, passage: Passage, work: Work, number: int, rows: Sequence[Row]) -> None:
         force = self._asked.on_conflict == "force"
-        judging = judge_rows(work.look, self._target, rows, self._asked.narrowing, self._plan.resources, force=force)
+        judging = judge_rows(work.look, self._target, rows, self._plan, force=force)
         judged = await unless((self._journal.closed, self._guard.draining), judging)
         compensated = [each for each in judged if each[2].compensation]
         touched, judged = await self._prepare(work, judged, compensated)
         told = [
-            JudgedLine(row.past.resource, row.past.id, structs.replace(judgement, compensation=None))
-            for row, _, judgement in judged
+            JudgedLine(
+                row.past.resource,
+                row.past.id,
+                title_of(self._target, row, image),
+                structs.replace(judgement, compensation=None),
+            )
+            for row, image, judgement in judged
             if judgement.verdict is not Verdict.RESTORE
         ]
         packed = pack(told)

@@ -1,11 +1,13 @@
 """Verify: is everything that was stored still what was stored, and is every record accounted for?"""
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from guard.core.entries import image_key, references, unpack
+from guard.core.entries import entry_key, image_key, references, unpack
 from guard.core.errors import GuardError
+from guard.core.ids import is_run_id
 from guard.core.lifecycle import Illegal, RunState
 from guard.store.base import KeyMissing, StoreError
 from guard.store.journal import read_entry, store_unavailable
@@ -22,7 +24,7 @@ class Finding:
 
 
 async def verify_all(journals: Journals) -> AsyncIterator[Finding]:
-    """Every run that has an object in the store, also one that the index does not name."""
+    """Every run that has an object in the store, and every one that the index or a mark names."""
     last = ""
     try:
         async for key in journals.store.list("runs/"):
@@ -31,8 +33,22 @@ async def verify_all(journals: Journals) -> AsyncIterator[Finding]:
                 last = run
                 async for finding in verify_run(journals, run):
                     yield finding
+        async for key in journals.store.list("index/"):
+            async for finding in _named(journals, key, key.partition("-")[2]):
+                yield finding
+        async for key in journals.store.list("open/"):
+            if not is_run_id(key.removeprefix("open/")):
+                yield Finding("", damage=True, detail=f"a foreign object: {key}")
     except StoreError as error:
         raise store_unavailable(error) from error
+
+
+async def _named(journals: Journals, key: str, run: str) -> AsyncIterator[Finding]:
+    """A run in the index has begun, so it has a journal. (A mark may stand before its run's first entry does.)"""
+    if not is_run_id(run):
+        yield Finding("", damage=True, detail=f"a foreign object: {key}")
+    elif not [each async for each in journals.store.list(f"runs/{run}/0")]:
+        yield Finding(run, damage=True, detail="the index names it, and its journal is gone")
 
 
 async def verify_run(journals: Journals, run: str) -> AsyncIterator[Finding]:
@@ -75,9 +91,19 @@ async def _entries(journals: Journals, run: str, numbers: list[int], images: set
                 async for finding in _image(journals, run, number, reference):
                     yield finding
     for digest in sorted(images - named):
-        yield Finding(run, damage=False, detail=f"image {digest[:12]}… belongs to no entry (Guard was cut off)")
-    for finding in _completeness(state):
+        yield await _orphan(journals, run, digest)
+    for finding in await _completeness(journals, state):
         yield finding
+
+
+async def _orphan(journals: Journals, run: str, digest: str) -> Finding:
+    try:
+        whole = hashlib.sha256(await journals.store.get(image_key(run, digest))).hexdigest() == digest
+    except KeyMissing:
+        whole = False
+    if whole:
+        return Finding(run, damage=False, detail=f"image {digest[:12]}… belongs to no entry (Guard was cut off)")
+    return Finding(run, damage=True, detail=f"a foreign object: images/{digest}")
 
 
 async def _image(journals: Journals, run: str, number: int, reference: Mapping[str, Any]) -> AsyncIterator[Finding]:
@@ -90,12 +116,22 @@ async def _image(journals: Journals, run: str, number: int, reference: Mapping[s
         yield Finding(run, damage=True, detail=f"the image that entry {number} names is damaged")
 
 
-def _completeness(state: RunState) -> list[Finding]:
-    """Records whose outcome or post-image is not known, and operations that have not ended."""
-    found = []
+async def _completeness(journals: Journals, state: RunState) -> list[Finding]:
+    """Records whose outcome or post-image is not known, and operations and reverts that have not ended."""
+    unended = [op for op, operation in state.operations.items() if operation.phase != "ended"]
+    unended += [f"revert {revert}" for revert, over in state.reverts.items() if over is None]
+    if unended and await _is_cut(journals, state):
+        return [Finding(state.run, damage=True, detail=f"its last entries are missing: {unended[0]} has no end")]
+    found = [Finding(state.run, damage=False, detail=f"{each} has not ended") for each in unended]
     for op, operation in state.operations.items():
-        if operation.phase != "ended":
-            found.append(Finding(state.run, damage=False, detail=f"{op} has not ended"))
         if unsettled := operation.unsettled():
             found.append(Finding(state.run, damage=False, detail=f"{op}: {unsettled} records are in doubt"))
     return found
+
+
+async def _is_cut(journals: Journals, state: RunState) -> bool:
+    """An unfinished run is marked as open from its beginning to its last entry. One that is not, and has come further
+    than its first entry (which is stored along with the mark), has lost its end; unless it goes on right now."""
+    if state.n < 2 or f"open/{state.run}" in [key async for key in journals.store.list(f"open/{state.run}")]:
+        return False
+    return not [key async for key in journals.store.list(entry_key(state.run, state.n))]

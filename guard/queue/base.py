@@ -106,6 +106,10 @@ class Queue(Protocol):
         Raises Unavailable."""
         ...
 
+    async def check(self) -> None:
+        """Return if the queue can be used. Raises Unavailable, in words that say what to do."""
+        ...
+
     async def close(self) -> None:
         """Wait for the calls under way. Those that come afterwards raise Unavailable, and so does a take that waits."""
         ...

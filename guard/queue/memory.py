@@ -71,6 +71,9 @@ class MemoryQueue:
             place.receipt = ""
             self._wake()
 
+    async def check(self) -> None:
+        self._check()
+
     async def close(self) -> None:
         self._closed = True
         self._wake()

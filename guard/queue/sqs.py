@@ -112,6 +112,9 @@ class SqsQueue:
     async def release(self, lease: Lease) -> None:
         await self._ask(partial(self._held, partial(self._change, lease.receipt, 0)))
 
+    async def check(self) -> None:
+        await self._ask(self._count)
+
     async def close(self) -> None:
         await self._takers.close()
         await self._threads.close()

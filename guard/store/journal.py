@@ -87,6 +87,10 @@ class Journal:
                         raise
         finally:
             self._writing = False
+            # Somebody waits here only where this task was cancelled: nobody would ever come to write it.
+            for _, done in self._waiting:
+                done.cancel()
+            self._waiting.clear()
 
     def _next_group(self) -> list[tuple[list[Event], asyncio.Future[Entry]]]:
         size = 0

@@ -84,7 +84,8 @@ class Journals:
     async def newest(self, until: datetime | None = None, after: str = "") -> AsyncIterator[tuple[datetime, str]]:
         """Runs by the time they were opened, newest first; those opened by `until`, those behind the key `after`."""
         async for key in self._keys("index/", after=max(after, index_after(until) if until else "")):
-            yield indexed(key)
+            if is_run_id(key.partition("-")[2]):  # what else lies there is for `guard verify` to tell
+                yield indexed(key)
 
     async def unfinished(self) -> AsyncIterator[str]:
         async for key in self._keys("open/"):

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from guard.core.model import Change, Image, Known, Outcome, Resource, Reversal, Touched
+from guard.core.model import Change, Image, Key, Known, Outcome, Resource, Reversal, Touched
 from handlers.base import Traits
 
 MayWrite = Callable[[], bool]
@@ -39,7 +39,8 @@ class Work(Protocol):
         ...
 
     async def look(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
-        """What the records hold now (a database: and nobody changes them until commit). Raises Unavailable."""
+        """What the records hold now (a database: and nobody changes them until commit). One that cannot be read is
+        left out; raises Unavailable where none can."""
         ...
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
@@ -89,6 +90,10 @@ class Target(Protocol):
         """Fields that hold ids of other resources, where a re-created record gets a new id."""
         ...
 
+    def title(self, resource: str, image: Image) -> str:
+        """What people call this record; empty where the target cannot tell."""
+        ...
+
     def touches(self, change: Change) -> frozenset[str] | None:
         """The fields that are the change's to take back; None: every difference is."""
         ...
@@ -112,8 +117,13 @@ class Target(Protocol):
         """Does the image tell that the record was created after `since`? False where it tells nothing."""
         ...
 
-    async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
-        """What the records hold now, for showing. Raises Unavailable."""
+    async def read(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, Image]:
+        """What the records hold now, for showing. Raises Unavailable; `some`: as Work.look does."""
+        ...
+
+    async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
+        """What deleting these records would take along and no snapshot shows; None: that cannot be told now. Ids with
+        nothing are left out. (A database tells what it takes along when it is asked to delete: see Work.before.)"""
         ...
 
     async def committed(self, receipt: str) -> bool | None:

@@ -73,6 +73,9 @@ class HttpTarget:
     def references(self, resource: str) -> Mapping[str, str]:
         return self.handler.resources[resource].references
 
+    def title(self, resource: str, image: Image) -> str:
+        return self.handler.title(resource, image or {})
+
     def touches(self, change: Change) -> frozenset[str] | None:
         return self.handler.touches(change)
 
@@ -91,17 +94,41 @@ class HttpTarget:
         finally:
             work.release_all()
 
-    async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
-        """Raises Unavailable where a record's image cannot be had, for then nothing may be written."""
+    async def read(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, Image]:
+        """Raises Unavailable where a record's image cannot be had, for then nothing may be written. `some`: such a
+        record is left out, and no reason not to read the others; raises only where none can be read."""
         calls = self.handler.read(resource, ids)
-        replies = await all_or_none(*(self._answer(call) for call, _ in calls))
-        images: dict[str, Image] = {}
-        for (_, asked), reply in zip(calls, replies, strict=True):
+        found = await all_or_none(*(self._images(resource, call, asked, some=some) for call, asked in calls))
+        images = {id_: image for read, _ in found for id_, image in read.items()}
+        if not images and (errors := [error for _, error in found if error]):
+            raise errors[0]
+        return images
+
+    async def _images(
+        self, resource: str, call: Call, asked: Sequence[str], *, some: bool
+    ) -> tuple[dict[str, Image], Unavailable | None]:
+        try:
+            reply = await self._answer(call)
             found = self.handler.images(resource, asked, reply)
             if any(id_ not in found for id_ in asked):
                 raise _unreadable(self.name, reply)
-            images |= found
-        return images
+        except Unavailable as error:
+            if not some:
+                raise
+            return {}, error
+        return found, None
+
+    async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
+        found = await all_or_none(*(self._attached(resource, id_) for id_ in ids))
+        return {id_: keys for id_, keys in zip(ids, found, strict=True) if keys != frozenset()}
+
+    async def _attached(self, resource: str, id_: str) -> frozenset[Key] | None:
+        try:
+            replies = await all_or_none(*(self._answer(call) for call in self.handler.attachments(resource, id_)))
+        except Unavailable:
+            return None
+        told = [self.handler.attached(resource, reply) for reply in replies]
+        return None if None in told else frozenset(key for keys in told for key in keys or ())
 
     def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:
         """What an answer says, and "unknown" where the handler falls over it: what was sent must be accounted for."""
@@ -174,7 +201,7 @@ class HttpWork:
 
     async def look(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
         await self._lock((resource, id_) for id_ in ids)
-        return await self._target.read(resource, ids)
+        return await self._target.read(resource, ids, some=True)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
         found = await all_or_none(*(self._resolve(change) for change in changes))
@@ -203,7 +230,8 @@ class HttpWork:
             by_resource.setdefault(change.resource, []).append(str(change.id))
         images: dict[Key, Image] = {}
         for resource, ids in by_resource.items():
-            found = await self.look(resource, ids)
+            await self._lock((resource, id_) for id_ in ids)
+            found = await self._target.read(resource, ids)
             images |= {(resource, id_): image for id_, image in found.items()}
         return images
 

@@ -5,12 +5,11 @@ GET reads and shows, and never changes anything: link scanners and chat previews
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
 import orjson
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,31 +22,16 @@ from guard.core.model import Action, Change, Verdict
 from guard.core.past import changed_fields
 from guard.flows.guard import Guard
 from guard.flows.history import Recorded, answer, recorded, summary, told
-from guard.flows.plan import Narrowing, judge_rows
-from guard.flows.revert import Judged, RevertAsked, Tally, load_plan, preview, start_revert
+from guard.flows.plan import Judged, Narrowing, judge_rows, title_of
+from guard.flows.revert import RevertAsked, Tally, load_plan, preview, start_revert
 from guard.target.base import Target
 from guard.web.bodies import parts
+from guard.web.pages import page
 from guard.web.problems import Json, problem
 from guard.web.runs import number
 from guard.web.waiting import finished, wait_s
 
 _PAGE = 50
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=select_autoescape(default=True),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-PAGE_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-robots-tag": "noindex, nofollow",
-    "cache-control": "no-store",
-}
 
 
 def _list(value: Any) -> Any:
@@ -114,7 +98,7 @@ async def show(request: Request) -> Response:
         return Json(told, headers=_no_store())
     # Button and links carry the narrowing: they mean what the page shows.
     narrowed = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != "offset"])
-    return _page("plan.html", {**told, "action_url": request.url.path, "narrowed": narrowed})
+    return page("plan.html", {**told, "told": told, "action_url": request.url.path, "narrowed": narrowed})
 
 
 async def _plan(guard: Guard, state: RunState, model: RevertModel, offset: int, limit: int) -> dict[str, Any]:
@@ -128,14 +112,13 @@ async def _plan(guard: Guard, state: RunState, model: RevertModel, offset: int, 
                 target = guard.target(name)
                 mine = [row for row in rows if row.target == name]
                 force = model.on_conflict == "force"
-                judged += await judge_rows(target.read, target, mine, narrowing, plan.resources, force=force)
+                judged += await judge_rows(partial(target.read, some=True), target, mine, plan, force=force)
             targets = plan.targets()
         finally:
             plan.close()
     tally = Tally()
     for _, _, judgement in judged:
         tally.foresee(judgement)
-    effects = [guard.target(name).side_effects for name in targets]
     return {
         **summary(guard, state, list(state.operations.values())),
         "records_to_take_back": total,
@@ -143,9 +126,21 @@ async def _plan(guard: Guard, state: RunState, model: RevertModel, offset: int, 
         "page_records": len(judged),
         "next_offset": offset + len(judged) if offset + len(judged) < total else None,
         **{f"page_{name}": count for name, count in tally.members().items()},
-        "cannot_be_taken_back": [effect for effect in effects if effect],
-        "plan": [_item(each) for each in judged],
+        "cannot_be_taken_back": _effects(guard, targets),
+        "plan": [_item(guard.target(each[0].target), each) for each in judged],
+        **({"reverting_records_written": await _written(guard, state)} if state.status == "reverting" else {}),
     }
+
+
+def _effects(guard: Guard, targets: Iterable[str]) -> list[str]:
+    """What writes to these targets set off that nothing takes back."""
+    return [effect for name in dict.fromkeys(targets) if (effect := guard.target(name).side_effects)]
+
+
+async def _written(guard: Guard, state: RunState) -> int:
+    """How many records the revert that is going on has taken back by now."""
+    with guard.journals.use(list(state.reverts)[-1]) as own:
+        return sum(operation.count("applied") for operation in (await own.catch_up()).operations.values())
 
 
 async def carry_out(request: Request) -> Response:
@@ -157,7 +152,8 @@ async def carry_out(request: Request) -> Response:
     except GuardError as error:
         return _problem(error, html=html)
     if html:
-        return _page("report.html", told, status)
+        narrowed = urlencode(model.model_dump(include=set(_NARROWING), exclude_none=True), doseq=True)
+        return page("report.html", {**told, "action_url": request.url.path, "narrowed": narrowed}, status)
     headers = {"location": told["run_url"]} if status == 202 else {}
     return Json(told, status, {**headers, **_no_store()})
 
@@ -178,7 +174,9 @@ async def _revert(request: Request, state: RunState, model: RevertModel) -> tupl
         return _previewed(guard, state, tally, shown), 200
     task = start_revert(guard, asked)
     if not await finished(task, wait_s(request)) and (run := await _its_run(guard, state, task)):
-        return {**await answer(guard, run), "status": "reverting", "conflicts": [], "recreated": []}, 202
+        effects = _effects(guard, (operation.target for operation in state.operations.values()))
+        going_on = {"status": "reverting", "conflicts": [], "recreated": [], "cannot_be_taken_back": effects}
+        return {**await answer(guard, run), **going_on}, 202
     run = await task
     return await told(guard, run, report(guard, run)), 200
 
@@ -203,7 +201,13 @@ def _previewed(guard: Guard, state: RunState, tally: Tally, shown: list[Judged])
         **{f"records_{name}": count for name, count in tally.members().items()},
         "failures": [],
         "recreated": [],
-        "conflicts": _conflicts([JudgedLine(row.past.resource, row.past.id, judgement) for row, _, judgement in shown]),
+        "conflicts": _conflicts(
+            [
+                JudgedLine(row.past.resource, row.past.id, title_of(guard.target(row.target), row, image), judgement)
+                for row, image, judgement in shown
+            ]
+        ),
+        "cannot_be_taken_back": _effects(guard, (operation.target for operation in state.operations.values())),
     }
 
 
@@ -214,9 +218,11 @@ async def report(guard: Guard, run: str) -> dict[str, Any]:
         told = await answer(guard, run)
         judged: list[JudgedLine] = []
         for operation in state.operations.values():
-            for chunk in operation.chunks.values():
-                if "judged" in chunk.lines and len(judged) < ANSWER_RECORDS_MAX:
-                    judged += await journal.lines(chunk.lines["judged"], JudgedLine)
+            for _, chunk in sorted(operation.chunks.items()):
+                left = any(chunk.counts.get(name) for name in ("conflict", "irreversible", "in_doubt"))
+                if left and len(judged) < ANSWER_RECORDS_MAX:
+                    read = await journal.lines(chunk.lines["judged"], JudgedLine)
+                    judged += [each for each in read if each.judgement.verdict is not Verdict.ALREADY]
         recreated = []
         if told["reversible"] != "full":
             async for record in recorded(journal, state):
@@ -226,13 +232,12 @@ async def report(guard: Guard, run: str) -> dict[str, Any]:
                 if len(recreated) >= ANSWER_RECORDS_MAX:
                     break
     whole = not any(told.get(f"records_{name}") for name in ("conflicted", "irreversible", "in_doubt", "failed"))
-    effects = dict.fromkeys(guard.target(operation.target).side_effects for operation in state.operations.values())
     return {
         **told,
         "status": "reverted" if whole and "problem" not in told else "partly_reverted",
-        "conflicts": _conflicts([each for each in judged if each.judgement.verdict is not Verdict.ALREADY]),
+        "conflicts": _conflicts(judged),
         "recreated": recreated,
-        "cannot_be_taken_back": [effect for effect in effects if effect],
+        "cannot_be_taken_back": _effects(guard, (operation.target for operation in state.operations.values())),
     }
 
 
@@ -244,6 +249,7 @@ async def _recreated(target: Target, record: Recorded) -> dict[str, Any]:
     missing = [name for name in changed_fields(change.fields, outcome.after, resource) if name in change.fields]
     return {
         "resource": change.resource,
+        "title": target.title(change.resource, change.fields),
         "old_id": change.origin,
         "new_id": outcome.id,
         "fields_lost": [name for name in missing if name != "id"],
@@ -254,8 +260,9 @@ async def _recreated(target: Target, record: Recorded) -> dict[str, Any]:
 def _conflicts(judged: list[JudgedLine]) -> list[dict[str, Any]]:
     """One flat item per field that does not go back, and why."""
     items = []
-    for resource, id_, judgement in judged[:ANSWER_RECORDS_MAX]:
-        item = {"resource": resource, "id": id_, "reason": judgement.reason or _REASONS[judgement.verdict]}
+    for resource, id_, title, judgement in judged[:ANSWER_RECORDS_MAX]:
+        reason = judgement.reason or _REASONS[judgement.verdict]
+        item = {"resource": resource, "id": id_, "title": title, "reason": reason}
         left = [field for field in judgement.fields if field.verdict is not Verdict.RESTORE]
         if not left:
             items.append({**item, "verdict": judgement.verdict.value})
@@ -275,12 +282,13 @@ _REASONS = {
 }
 
 
-def _item(judged: Judged) -> dict[str, Any]:
+def _item(target: Target, judged: Judged) -> dict[str, Any]:
     row, image, judgement = judged
     return {
         "target": row.target,
         "resource": row.past.resource,
         "id": row.past.id or None,
+        "title": title_of(target, row, image),
         "verdict": judgement.verdict.value,
         "reason": judgement.reason or _REASONS[judgement.verdict],
         "exists_now": None if row.past.lost else image is not None,
@@ -334,14 +342,9 @@ def _wants_html(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
-def _page(template: str, told: Mapping[str, Any], status: int = 200) -> Response:
-    text = _TEMPLATES.get_template(template).render(**told)
-    return Response(text, status, PAGE_HEADERS, "text/html")
-
-
 def _problem(error: GuardError, *, html: bool) -> Response:
     if html:
-        return _page("problem.html", {"problem": error.problem()}, error.status)
+        return page("problem.html", {"problem": error.problem()}, error.status)
     answer = problem(error)
     answer.headers.update(_no_store())
     return answer

@@ -1,16 +1,16 @@
 """The transition table: every event in every phase, and that an illegal one changes nothing."""
 
 import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from guard.core.entries import Event, decode, encode
 from guard.core.ids import new_run_id
-from guard.core.lifecycle import CHUNK, Illegal, RunState, event, outcome_status, overall
+from guard.core.lifecycle import CHUNK, Illegal, OperationState, RunState, event, outcome_status, overall
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 RUN = new_run_id(AT)
@@ -161,3 +161,16 @@ class Folding(RuleBasedStateMachine):
 
 TestFolding = Folding.TestCase
 TestFolding.settings = settings(deadline=None, max_examples=40, stateful_step_count=25)
+
+
+@settings(deadline=None)
+@given(lease_s=st.integers(1, 3600), skew=st.floats(-0.5, 0.5), later_s=st.floats(0, 10_000))
+def test_by_clocks_half_a_lease_apart_nobody_may_take_over_what_its_driver_may_still_write(
+    lease_s: int, skew: float, later_s: float
+) -> None:
+    """`skew` is the other one's clock, ahead of the driver's, in leases."""
+    operation = OperationState(event("begun", op="op_1", lease_s=lease_s), renewed_at=AT)
+    drivers = AT + timedelta(seconds=later_s)
+    others = drivers + timedelta(seconds=skew * lease_s)
+
+    assert not (operation.is_held(drivers) and operation.is_expired(others))

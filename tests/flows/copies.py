@@ -87,16 +87,18 @@ async def swept(guard: Guard) -> None:
 
 
 async def all_taken_back(guard: Guard) -> None:
-    """What an operator does after the restart: take back every run, whatever became of it.
-
-    Runs are found by their journals: the index may not have been reached.
-    """
+    """What an operator does after the restart: take back every run, whatever became of it."""
     assert [run async for run in guard.journals.unfinished()] == []
+    await take_all_back(guard)
+    await all_accounted_for(guard)
+
+
+async def take_all_back(guard: Guard) -> None:
+    """Runs are found by their journals: the index may not have been reached."""
     for run in sorted({key.split("/")[1] async for key in guard.journals.store.list("runs/")}):
         state = await guard.journals.state(run)
         if state.opened["kind"] == "run":
             await revert(guard, RevertAsked(run=run, client="tests"))
-    await all_accounted_for(guard)
 
 
 async def all_accounted_for(guard: Guard) -> None:

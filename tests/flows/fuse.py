@@ -6,7 +6,7 @@ Once it has burnt, nothing more reaches store or vendor, as if the process had b
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
@@ -19,9 +19,9 @@ from guard.target.postgresql.work import PostgresWork
 
 
 class Fuse:
-    """`at` None never burns. `steps` tells what was done, in order: PUT …, create …, remove …, commit."""
+    """`at` None never burns; "write": at the first write to a target. `steps` tells what was done, in order."""
 
-    def __init__(self, at: int | None = None, *, after: bool = False) -> None:
+    def __init__(self, at: int | Literal["write"] | None = None, *, after: bool = False) -> None:
         self._at = at
         self._after = after
         self.steps: list[str] = []
@@ -32,6 +32,8 @@ class Fuse:
         self.refuse_if_burnt()
         mine = len(self.steps)
         self.steps.append(name)
+        if self._at == "write" and mine == self.first_write():
+            self._at = mine
         if mine == self._at and not self._after:
             await self._die()
         yield
@@ -49,9 +51,10 @@ class Fuse:
         if self.burnt.is_set():
             raise asyncio.CancelledError
 
-    def first_write(self) -> int:
+    def first_write(self) -> int | None:
         """The step at which the target was written to first."""
-        return next(i for i, name in enumerate(self.steps) if not name.startswith(("create ", "remove ")))
+        writes = (i for i, name in enumerate(self.steps) if not name.startswith(("create ", "remove ")))
+        return next(writes, None)
 
 
 class FusedStore:

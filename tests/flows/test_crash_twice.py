@@ -20,6 +20,7 @@ from tests.flows.copies import (
     copy_of_guard,
     recovered_and_taken_back,
     swept,
+    take_all_back,
     until,
     until_it_dies,
 )
@@ -54,13 +55,6 @@ def accepting(folder: Path, there: World) -> Any:
     return settings(f"file:{folder}", there.sandbox_url, policy={"accept_irreversible": True})
 
 
-async def write_step(folder: Path, there: World, story: Story) -> int:
-    """The step at which a story first writes to the vendor."""
-    unburnt = Fuse()
-    await told_until_it_dies(folder, there, story, unburnt)
-    return unburnt.first_write()
-
-
 async def recovers(guard: Guard) -> None:
     await swept(guard)
 
@@ -72,13 +66,11 @@ async def test_a_recovery_may_die_at_every_step_and_another_one_goes_on(
 ) -> None:
     async with world(quick_path, records=CONTACTS) as there:
         witness = Witness(there)
-        witness.store = quick_path / "first"
-        first = await write_step(quick_path / "first", there, story)
 
         async def one(folder: Path, second: Fuse) -> None:
             there.sandbox.reset()
             witness.store, before = folder, everything(there)
-            await told_until_it_dies(folder, there, story, Fuse(first, after=True))
+            await told_until_it_dies(folder, there, story, Fuse("write", after=True))
             recovering = copy_of_guard(accepting(folder, there), fuse=second, clock=Clock())
             await until_it_dies(recovering, second, recovers)
             # The third copy's clock must be ahead of the second's, or it would wait for a lease of that one's.
@@ -161,7 +153,7 @@ async def test_two_recoveries_at_once_end_what_was_cut_off_once(story: Story, qu
                 state = await two[0].journals.state(run)
                 assert {op.phase for op in state.operations.values()} <= {"ended"}
             # They also take back at once: one of them does, the other is told that it is busy.
-            taken_back = await asyncio.gather(*(all_taken_back(guard) for guard in two), return_exceptions=True)
+            taken_back = await asyncio.gather(*(take_all_back(guard) for guard in two), return_exceptions=True)
             assert [e for e in taken_back if e and not isinstance(e, GuardError | Illegal)] == []
             for guard in two:
                 await guard.close()
@@ -171,10 +163,8 @@ async def test_two_recoveries_at_once_end_what_was_cut_off_once(story: Story, qu
 
 async def test_what_one_recovery_has_taken_the_other_one_leaves_alone(quick_path: Path) -> None:
     async with world(quick_path, records=CONTACTS) as there:
-        first = await write_step(quick_path / "first", there, update)
-        there.sandbox.reset()
         folder, before = quick_path / "store", everything(there)
-        await told_until_it_dies(folder, there, update, Fuse(first, after=True))
+        await told_until_it_dies(folder, there, update, Fuse("write", after=True))
         clock = Clock(LONG)
         one, other = (copy_of_guard(accepting(folder, there), clock=clock) for _ in range(2))
         await there.fault(kind="hang", seconds=60, match={"method": "GET"}, times=-1)

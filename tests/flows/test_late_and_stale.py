@@ -164,10 +164,7 @@ async def test_a_recovery_that_reads_stale_does_not_lose_what_was_done(story: St
                 await story(http, people)
                 await guard.idle()
 
-        unburnt = Fuse()
-        await until_it_dies(copy(quick_path / "whole", there, unburnt), unburnt, life)
-        there.sandbox.reset()
-        fuse = Fuse(unburnt.first_write(), after=True)
+        fuse = Fuse("write", after=True)
         await until_it_dies(copy(quick_path, there, fuse), fuse, life)
         guard = copy(quick_path, there, clock=Clock(LONG))
         await there.fault(kind="stale_read", times=-1, match={"method": "GET"})
@@ -212,10 +209,7 @@ async def test_a_recovery_does_not_take_a_later_runs_value_for_that_of_the_one_i
             async with calling(guard) as http:
                 await pass_update(http, people)
 
-        unburnt = Fuse()
-        await until_it_dies(copy(quick_path / "whole", there, unburnt), unburnt, life)
-        there.sandbox.reset()
-        fuse = Fuse(unburnt.first_write(), after=done)
+        fuse = Fuse("write", after=done)
         await until_it_dies(copy(quick_path, there, fuse), fuse, life)
         guard = copy(quick_path, there, clock=Clock())
         first = await the_run(guard)

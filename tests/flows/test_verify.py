@@ -46,6 +46,57 @@ async def test_a_gap_is_found(small_world: World, run: str, tmp_path: Path) -> N
     assert any("entry 1 is missing" in finding.detail for finding in await findings(small_world))
 
 
+async def test_a_journal_that_has_lost_its_end_is_found(small_world: World, run: str, tmp_path: Path) -> None:
+    entries = sorted(file for file in path(tmp_path, f"runs/{run}").iterdir() if file.is_file())
+    whole = {file: file.read_bytes() for file in entries}
+    for kept in range(2, len(entries)):
+        for file in entries[kept:]:
+            file.unlink()
+        assert [(finding.run, finding.damage) for finding in await findings(small_world)] == [(run, True)], kept
+        for file, content in whole.items():
+            file.write_bytes(content)
+
+
+async def test_a_journal_that_has_lost_the_end_of_a_revert_is_found(
+    small_world: World, run: str, tmp_path: Path
+) -> None:
+    await small_world.revert({"revert_url": small_world.guard.revert_url(await small_world.guard.journals.state(run))})
+    *_, last = sorted(file for file in path(tmp_path, f"runs/{run}").iterdir() if file.is_file())
+    last.unlink()
+
+    assert [(finding.run, finding.damage) for finding in await findings(small_world)] == [(run, True)]
+
+
+async def test_a_run_that_goes_on_is_no_damage(small_world: World) -> None:
+    await small_world.fault(kind="hang", seconds=60, match={"method": "PUT"})
+    id_ = next(iter(small_world.contacts))
+    records = [{"id": id_, "fields": {"city": "Rome"}}]
+    await small_world.operate("update", records, status=202, headers={"prefer": "wait=1"})
+
+    assert [(finding.damage, "has not ended" in finding.detail) for finding in await findings(small_world)][:1] == [
+        (False, True)
+    ]
+
+    small_world.sandbox.release()
+    await small_world.settle()
+
+
+@pytest.mark.parametrize("part", ["", "0*"], ids=["all of it", "its entries"])
+async def test_a_journal_that_is_gone_is_found(small_world: World, run: str, tmp_path: Path, part: str) -> None:
+    for file in path(tmp_path, f"runs/{run}").glob(part or "**/*"):
+        file.unlink()
+    assert [(finding.run, finding.damage) for finding in await findings(small_world)] == [(run, True)]
+
+
+@pytest.mark.parametrize("key", ["images/abc", "00000009x", "index/zz", "open/zz"])
+async def test_what_is_nobodys_is_found(small_world: World, run: str, tmp_path: Path, key: str) -> None:
+    foreign = path(tmp_path, key if "/z" in key else f"runs/{run}/{key}")
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_text("?")
+
+    assert [finding.damage for finding in await findings(small_world)] == [True]
+
+
 async def test_an_entry_of_another_run_is_found(small_world: World, run: str, tmp_path: Path) -> None:
     id_ = next(iter(small_world.contacts))
     other = await small_world.operate("update", [{"id": id_, "fields": {"city": "X"}}])

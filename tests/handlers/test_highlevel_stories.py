@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from scenarios.sandboxes.highlevel_seed import JOB_TITLE, LOCATION_ID, SALARY, USERS
@@ -224,6 +225,50 @@ async def test_created_contacts_are_deleted_unless_somebody_has_worked_on_them(s
     assert (report["status"], report["records_restored"], report["records_conflicted"]) == ("partly_reverted", 2, 1)
     assert set(world.contacts) == {*before, kept}
     assert without(world.seen(), kept) == before
+
+
+@pytest.mark.parametrize("what", ["notes", "tasks", "opportunities"])
+async def test_a_created_contact_to_which_somebody_has_attached_something_is_not_deleted(
+    small_world: World, what: str
+) -> None:
+    """A deletion takes notes and tasks along, and no API brings them back."""
+    world, before = small_world, small_world.seen()
+    answer = await world.operate("create", [{"fields": {"email": f"{n}@example.net"}} for n in range(3)])
+    kept = next(id_ for id_ in world.contacts if id_ not in before)
+    if what == "opportunities":
+        await world.edit(what, next(iter(world.opportunities)), {"contactId": kept})
+    else:
+        body = {"body": "Called her", "title": "Call back", "dueDate": "2026-12-01T09:00:00Z", "completed": False}
+        async with httpx2.AsyncClient(
+            headers={"authorization": "Bearer sandbox-token", "version": "2021-07-28"}
+        ) as http:
+            taken = {name: body[name] for name in (["body"] if what == "notes" else ["title", "dueDate", "completed"])}
+            reply = await http.post(f"{world.sandbox_url}/contacts/{kept}/{what}", json=taken)
+            assert reply.status_code == 201, reply.text
+
+    plan = await world.plan(answer)
+    report = await world.revert(answer)
+
+    assert (plan["page_restored"], plan["page_conflicted"]) == (2, 1)
+    assert (report["status"], report["records_restored"], report["records_conflicted"]) == ("partly_reverted", 2, 1)
+    assert [(each["id"], what in each["reason"]) for each in report["conflicts"]] == [(kept, True)]
+    assert set(world.contacts) == {*before, kept}
+    assert (await world.revert(answer, on_conflict="force"))["records_restored"] == 1
+    assert set(world.contacts) == set(before)
+
+
+async def test_contacts_and_their_opportunities_that_one_run_created_go_together(small_world: World) -> None:
+    world, before, deals_before = small_world, small_world.seen(), set(small_world.opportunities)
+    key = {"guard-run-key": "import"}
+    await world.operate("create", [{"fields": {"email": "new@example.net"}}], headers=key)
+    (contact,) = set(world.contacts) - set(before)
+    fields = {"contactId": contact, "pipelineId": "pipelinePermanent001", "name": "N", "status": "open"}
+    answer = await world.operate("create", [{"fields": fields}], headers=key, resource="opportunities")
+
+    report = await world.revert(answer)
+
+    assert (report["status"], report["records_restored"]) == ("reverted", 2)
+    assert (set(world.contacts), set(world.opportunities)) == (set(before), deals_before)
 
 
 def as_created_again(row: dict[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ async def test_told_to_end_under_load_it_ends_what_it_has_begun_and_leaves_the_r
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
     done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
     if done.returncode:
         pytest.skip("no small disk can be mounted here (only root may)")
@@ -151,7 +151,7 @@ async def test_on_a_full_disk_nothing_is_written_and_all_goes_on_when_there_is_r
             with loading(guard, there, SEED) as load, guard.client() as http:
                 time.sleep(1.5)
                 filler = disk / "filler"
-                with filler.open("wb") as file:
+                with filler.open("wb", buffering=0) as file:
                     fill(file)
                 time.sleep(3)
                 body = {"firstName": "Nobody has room for this"}
@@ -174,7 +174,6 @@ def fill(file: Any) -> None:
     try:
         while True:
             file.write(b"\0" * 4096)
-            file.flush()
     except OSError:
         return
 

@@ -40,6 +40,12 @@ async def nothing_comes(queue: Queue) -> bool:
 
 
 class QueueConformance:
+    async def test_a_queue_that_can_be_used_says_so_and_a_closed_one_does_not(self, queue: Queue) -> None:
+        await queue.check()
+        await queue.close()
+        with pytest.raises(Unavailable):
+            await queue.check()
+
     async def test_jobs_of_one_target_come_in_the_order_they_were_put(self, queue: Queue, other: Queue) -> None:
         jobs = [job(number) for number in range(6)]
         await put(queue, *jobs)

@@ -101,6 +101,24 @@ async def test_of_two_reverts_at_once_on_two_copies_one_takes_back_and_the_other
     assert await verdicts(other, await revert(other, asked(run))) == {"already": 3}
 
 
+async def test_a_revert_that_another_copy_is_carrying_out_is_not_taken_over(copies: Copies) -> None:
+    there, before = copies.there, copies.there.seen()
+    one, other = copies.two()
+    run = (await operate(one, update(there)))["id"]
+    await there.fault(kind="hang", seconds=60, times=3, match={"method": "PUT"})
+    reverting = asyncio.ensure_future(revert(one, asked(run)))
+    await until(lambda: len(there.sandbox._held) == 3)
+
+    with pytest.raises(Conflict) as refused:
+        await revert(other, asked(run))
+    there.sandbox.release()
+    own = await reverting
+
+    assert refused.value.code == "busy"
+    assert await verdicts(other, own) == {"restored": 3}
+    assert there.seen() == before
+
+
 async def test_a_revert_on_another_copy_stops_the_run_waits_for_its_driver_and_takes_it_back(copies: Copies) -> None:
     there, before = copies.there, copies.there.seen()
     driver, other = copies.two()

@@ -148,3 +148,24 @@ async def test_entries_tell_their_writers_apart(local_store: LocalStore) -> None
 
     assert stored[0].writer != stored[1].writer
     assert stored[1].prev == stored[0].digest
+
+
+async def test_nobody_waits_for_a_writing_that_was_cancelled(local_store: LocalStore) -> None:
+    """As when the loop ends: who cleans up meanwhile, and appends for it, must not wait for ever."""
+    journal, gate = Journal(local_store, RUN), asyncio.Event()
+
+    async def create(key: str, data: bytes) -> None:
+        await gate.wait()
+
+    local_store.create = create  # type: ignore[method-assign]
+    first = asyncio.ensure_future(journal.append(OPENED))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(journal.append(begun(1)))
+    await asyncio.sleep(0)
+    journal._task.cancel()
+
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert [type(each) for each in told] == [asyncio.CancelledError, asyncio.CancelledError]

@@ -67,7 +67,8 @@ def nothing_happens(world: World) -> Iterator[None]:
     before = objects(world)
     with nothing_is_written(world):
         yield
-    assert before == objects(world)
+    after = objects(world)
+    assert before == after, sorted(set(before) ^ set(after))
 
 
 async def all_ended(world: World) -> None:

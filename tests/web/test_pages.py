@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.doors import nothing_happens, updates
+from tests.web.doors import all_ended, nothing_happens, updates
 from tests.world import World, path_of
 
 HTML = {"accept": "text/html,application/xhtml+xml"}
@@ -106,7 +106,7 @@ async def test_the_button_of_a_narrowed_plan_takes_back_no_more_than_the_page_sh
     told = await small_world.operate("update", updates(small_world, 3, city="Rome"))
     first, second, third = list(small_world.contacts)[:3]
     _, plan = await page(small_world, "GET", f"{path_of(told['revert_url'])}?ids={first}")
-    assert "Take back 1 records" in plan
+    assert "Take back 1 record<" in plan
     await page(small_world, "POST", form_of(plan), data={})
     assert small_world.contacts[first]["city"] != "Rome"
     assert [small_world.contacts[id_]["city"] for id_ in (second, third)] == ["Rome", "Rome"]
@@ -118,6 +118,72 @@ async def test_the_next_page_of_a_narrowed_plan_is_narrowed_alike(small_world: W
     _, plan = await page(small_world, "GET", f"{path_of(told['revert_url'])}?ids={ids}&limit=2")
     (following,) = re.findall(r'<a rel="next" href="([^"]*)"', plan)
     assert "ids=" in following
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.partition("<main>")[2]))
+
+
+async def test_plan_and_report_speak_of_people_and_in_words(small_world: World) -> None:
+    id_, edited = list(small_world.contacts)[:2]
+    skills = [{"id": "cfSkills000000000004", "field_value": ["Java", "Rust"]}]
+    records = [{"id": each, "fields": {"dnd": True, "customFields": skills, "city": None}} for each in (id_, edited)]
+    told = await small_world.operate("update", records)
+    await small_world.edit("contacts", edited, {"city": "Paris"})
+    names = ["{firstName} {lastName}".format(**small_world.contacts[each]) for each in (id_, edited)]
+
+    _, plan = await page(small_world, "GET", path_of(told["revert_url"]))
+    _, report = await page(small_world, "POST", path_of(told["revert_url"]))
+
+    assert all(name in plan for name in names)
+    assert [name in report for name in names] == [False, True]
+    for shown in (text_of(plan), text_of(report)):
+        assert not re.findall(r"True|False|None|\[|\{|\d{4}-\d\d-\d\dT", shown)
+        assert "workflows and webhooks" in shown
+    assert "Java, Rust" in text_of(plan)
+    assert re.search(r"changed 2 of 2 records.*\d\d? [A-Z][a-z]+ 20\d\d, \d\d:\d\d UTC", text_of(plan))
+
+
+async def test_plan_and_report_of_a_deletion_say_what_is_lost_and_the_new_ids(small_world: World) -> None:
+    id_ = next(iter(small_world.contacts))
+    told = await small_world.operate("delete", [{"id": id_}], accept_irreversible=True)
+
+    _, plan = await page(small_world, "GET", path_of(told["revert_url"]))
+    _, report = await page(small_world, "POST", path_of(told["revert_url"]))
+
+    new_id = list(small_world.contacts)[-1]
+    assert "its notes, tasks, conversations" in text_of(plan)
+    assert "its notes, tasks, conversations" in text_of(report)
+    assert re.search(f"{id_} is now {new_id}", text_of(report))
+
+
+async def test_the_page_says_how_far_the_run_is_taken_back(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world, 2))
+    url, first = path_of(told["revert_url"]), next(iter(small_world.contacts))
+
+    async def heading(method: str, url: str) -> str:
+        _, shown = await page(small_world, method, url)
+        return str(re.findall(r"<h1>(.*?)</h1>", shown, re.DOTALL)[0]).strip()
+
+    assert await heading("GET", url) == "Take back this run?"
+    assert await heading("POST", f"{url}?ids={first}") == "What you asked for is taken back"
+    assert await heading("GET", url) == "This run was taken back in part"
+    assert await heading("POST", url) == "The run is taken back"
+    assert await heading("GET", url) == "This run was taken back"
+
+
+async def test_a_page_opened_meanwhile_says_so_and_has_no_button(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world))
+    await small_world.fault(kind="hang", seconds=60, match={"method": "PUT"})
+    reply = await small_world.http.post(path_of(told["revert_url"]), headers={**HTML, "prefer": "wait=0"})
+    assert "goes on by itself" in reply.text
+
+    _, plan = await page(small_world, "GET", path_of(told["revert_url"]))
+
+    assert "This run is being taken back" in plan
+    assert "<button" not in plan
+    small_world.sandbox.release()
+    await all_ended(small_world)
 
 
 async def test_the_button_that_only_checks_writes_nothing(small_world: World) -> None:

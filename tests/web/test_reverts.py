@@ -201,6 +201,20 @@ async def test_skip_leaves_a_persons_edit_and_takes_the_rest_back(small_world: W
     assert (id_, "city", "A person's") == (conflict["id"], conflict["field"], conflict["now"])
 
 
+async def test_conflicts_are_listed_however_many_records_are_back_already(new_world: NewWorld) -> None:
+    """The last of 150 was edited, all the others are back: a list of what is left alone must not begin with those."""
+    async with new_world(records=150, pace={"requests": 10_000, "per_s": 1.0, "concurrency": 50}) as world:
+        told = await ruined(world, 150)
+        await world.revert(told)
+        id_ = next(iter(world.contacts))
+        await world.edit("contacts", id_, {"city": "A person's"})
+
+        back = await world.revert(told)
+
+        assert (back["records_already"], back["records_conflicted"]) == (149, 1)
+        assert [each["id"] for each in back["conflicts"]] == [id_]
+
+
 async def test_force_takes_a_persons_edit_back_too(small_world: World) -> None:
     before, told, _ = await with_conflict(small_world)
     back = await small_world.revert(told, on_conflict="force")

@@ -1,6 +1,7 @@
 """The history: paged, narrowed, and only what the caller may see."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,14 @@ async def test_any_time_of_the_calendar_is_taken(small_world: World, until: str)
 async def test_a_run_that_does_not_exist_is_not_found(small_world: World, run: str) -> None:
     for path in (f"/v1/runs/{run}", f"/v1/runs/{run}/changes"):
         assert_problem(await small_world.http.get(path), "not_found")
+
+
+async def test_a_foreign_object_in_the_index_does_not_hide_the_runs(small_world: World, tmp_path: Path) -> None:
+    told = await small_world.operate("update", updates(small_world, 1))
+    for name in ("zz", "0-", "zz-run_x"):
+        (tmp_path / "store" / "index" / name).write_text("?")
+    listed = (await small_world.http.get("/v1/runs")).json()["runs"]
+    assert [each["id"] for each in listed] == [told["id"]]
 
 
 async def test_changes_are_paged_and_complete(small_world: World) -> None:

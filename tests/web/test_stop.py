@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.conftest import NewWorld
+from tests.flows.copies import until
 from tests.web.doors import assert_problem, send, updates, vendor_writes
 from tests.world import OTHER_KEY, World, path_of
 
@@ -21,6 +22,7 @@ async def test_a_stopped_run_sends_nothing_more_and_goes_back_whole(new_world: N
     async with new_world(records=1000, pace=PACE) as world:
         before = world.seen()
         told = await begin_long_run(world)
+        await until(lambda: bool(vendor_writes(world)))
         stopping = asyncio.create_task(world.http.post(path_of(str(told["run_url"])) + "/stop"))
         await asyncio.sleep(0.2)
         world.sandbox.release()

@@ -125,7 +125,7 @@ CALLS_MAX = 8
 
 
 async def settled(world: World) -> None:
-    await asyncio.wait_for(world.settle(), 5)
+    await asyncio.wait_for(world.guard.idle(), 5)
 
 
 def named(error: Any) -> str:

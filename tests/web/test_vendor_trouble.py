@@ -6,6 +6,7 @@ Whatever happens, the revert URL works afterwards and ends in the original state
 import asyncio
 from typing import Any
 
+import httpx2
 import pytest
 
 from guard.target import client
@@ -301,6 +302,26 @@ async def test_a_revert_that_meets_trouble_says_so_and_can_be_repeated(
     small_world.sandbox.faults.clear()
     again = (await small_world.http.post(url)).json()
     assert ("reverted", before) == (again.get("status"), small_world.seen()), again
+
+
+async def test_one_record_that_cannot_be_read_keeps_no_other_from_going_back(small_world: World) -> None:
+    """Whatever is wrong with that one at the vendor's: plan and revert go on for the others (I3)."""
+    before = small_world.seen()
+    told = await small_world.operate("update", updates(small_world, 5))
+    id_ = list(small_world.contacts)[2]
+    await small_world.fault(kind="status", status=400, body={}, times=-1, match={"path_regex": f"/contacts/{id_}"})
+
+    plan = await small_world.plan(told)
+    back = await small_world.revert(told)
+
+    assert (plan["page_restored"], plan["page_in_doubt"]) == (4, 1)
+    assert (back["status"], back["records_restored"], back["records_in_doubt"]) == ("partly_reverted", 4, 1)
+    assert [(each["id"], "cannot be read" in each["reason"]) for each in back["conflicts"]] == [(id_, True)]
+    assert {each for each in before if before[each] != small_world.seen()[each]} == {id_}
+    async with httpx2.AsyncClient() as http:
+        await http.delete(f"{small_world.sandbox_url}/_sandbox/faults")
+    assert (await small_world.revert(told))["status"] == "reverted"
+    assert before == small_world.seen()
 
 
 async def test_the_plan_of_a_vendor_that_is_down_is_a_problem_and_writes_nothing(small_world: World) -> None:

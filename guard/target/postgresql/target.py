@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from guard.core.errors import Refused, Unavailable
-from guard.core.model import FULLY, Action, Change, Image, Resource, Reversal, Reversibility
+from guard.core.model import FULLY, Action, Change, Image, Key, Resource, Reversal, Reversibility
 from guard.target.base import MayWrite, always
 from guard.target.postgresql.catalog import refuse_unless_guardable
 from guard.target.postgresql.database import Database
@@ -53,6 +53,11 @@ class PostgresTarget:
         """None that matter: a row that comes back has the id it had."""
         del resource
         return {}
+
+    def title(self, resource: str, image: Image) -> str:
+        """No column is known to be a row's name."""
+        del resource, image
+        return ""
 
     def touches(self, change: Change) -> frozenset[str] | None:
         """Every difference is the run's: the rows were locked. What triggers changed with them is its, too."""
@@ -99,9 +104,15 @@ class PostgresTarget:
         del resource, image, since
         return False
 
-    async def read(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
+    async def read(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, Image]:
+        del some  # one statement reads all or none
         async with self._database.connect() as connection:
             return await PostgresWork(self._database, connection).read(resource, ids, lock=False)
+
+    async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
+        """Rows that refer to others are found by foreign keys, when it comes to it."""
+        del resource, ids
+        return {}
 
     async def check(self) -> None:
         async with self._database.connect() as connection:
