@@ -14,7 +14,7 @@ from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
 from guard.flows.settle import cut_off, ended
-from guard.flows.table import Table
+from guard.flows.spool import Keys, Spool
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 from guard.tasks import all_to_the_end
@@ -26,38 +26,37 @@ class Records:
     """An operation's changes, checked and on disk before the first of them is acted upon."""
 
     def __init__(self) -> None:
-        self._table = Table(Change)
+        self._changes = Spool(Change)
+        self._keys = Keys()
         self.count = 0
         self.first: Change | None = None
 
     def add(self, changes: Sequence[Change]) -> None:
         """Raises Refused where a record stands in the operation already."""
         self.first = self.first or changes[0]
-        rows = [(self.count + n, _key(change), change) for n, change in enumerate(changes, 1)]
-        self.count += len(rows)
-        for number, key, _ in self._table.add(rows):
-            first = self._table.seq(key)
+        keys = [(f"{each.resource}\n{each.id}", n) for n, each in enumerate(changes, self.count + 1) if each.id]
+        self.count += len(changes)
+        self._changes.add(changes)
+        if twice := self._keys.add(keys):
+            first, again = twice
             raise Refused(
                 "duplicate_record",
-                f"Record {number} is the same as record {first}: each may stand in an operation once. "
+                f"Record {again} is the same as record {first}: each may stand in an operation once. "
                 "Nothing was written.",
-                records=[first, number],
+                records=[first, again],
             )
 
     def all(self) -> Iterator[Change]:
-        for batch in self._table.batches(_BATCH):
+        for batch in self._changes.batches(_BATCH):
             yield from batch
 
     async def chunks(self, size: int) -> Chunks:
-        for numbered in enumerate(self._table.batches(size)):
+        for numbered in enumerate(self._changes.batches(size)):
             yield numbered
 
     def close(self) -> None:
-        self._table.close()
-
-
-def _key(change: Change) -> str:
-    return f"{change.resource}\n{change.id}" if change.id else ""
+        self._changes.close()
+        self._keys.close()
 
 
 async def protect(

@@ -1,4 +1,4 @@
-"""A temporary table on disk: what keeps memory flat when an operation has 100,000 records.
+"""A temporary table on disk: what keeps memory flat when an operation of 100,000 records is taken back.
 
 SQLite with no name is a file that nobody else can open and that is gone when it is closed, also after a crash.
 """
@@ -11,21 +11,20 @@ import msgspec
 
 T = TypeVar("T")
 Row = tuple[int, str, T]
-"""seq, key, value; a key that is empty is none."""
+"""seq, key, value"""
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -2048;
-CREATE TABLE row (seq INTEGER PRIMARY KEY, key TEXT UNIQUE, body BLOB NOT NULL);
+CREATE TABLE row (seq INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, body BLOB NOT NULL);
 BEGIN;
 """
 # Never committed, since nobody else reads it: one transaction for all halves the time that a row takes.
-_FIRST, _LAST = -(2**63), 2**63 - 1
 
 
 class Table(Generic[T]):
-    """Values of one kind in order of `seq`, as JSON, each with an optional unique key."""
+    """Values of one kind in order of `seq`, as JSON, each with a key of its own."""
 
     def __init__(self, kind: type[T]) -> None:
         self._encode, self._decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(kind).decode
@@ -44,11 +43,11 @@ class Table(Generic[T]):
         """Add those whose keys are not there yet. Returns the others."""
         done = self._db.executemany(
             "INSERT INTO row (seq, key, body) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
-            ((seq, key or None, self._encode(value)) for seq, key, value in rows),
+            ((seq, key, self._encode(value)) for seq, key, value in rows),
         )
         if done.rowcount == len(rows):
             return []
-        return [(seq, key, value) for seq, key, value in rows if key and self.seq(key) != seq]
+        return [(seq, key, value) for seq, key, value in rows if self._seq(key) != seq]
 
     def put(self, seq: int, key: str, value: T) -> None:
         """Add, or replace what the key has, moving it to the new seq."""
@@ -58,8 +57,7 @@ class Table(Generic[T]):
             (seq, key, self._encode(value)),
         )
 
-    def seq(self, key: str) -> int:
-        """Where a key that is there stands."""
+    def _seq(self, key: str) -> int:
         (seq,) = self._db.execute("SELECT seq FROM row WHERE key = ?", (key,)).fetchone()
         return int(seq)
 
@@ -73,7 +71,7 @@ class Table(Generic[T]):
             raise KeyError(key)
         return found
 
-    def batches(self, size: int, first: int = _FIRST, last: int = _LAST) -> Iterator[list[T]]:
+    def batches(self, size: int, first: int, last: int) -> Iterator[list[T]]:
         """The rows from seq `first` to `last`. Rows may be changed between batches."""
         while rows := self._db.execute(
             "SELECT seq, body FROM row WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", (first, last, size)
