@@ -144,7 +144,7 @@ class Plan:
         if self.narrowing.fields is None:
             return False
         fields = frozenset(moved_fields(past, resource)) | frozenset(past.asked or () if past.in_doubt else ())
-        self.leaves_out |= not fields or not fields <= self.narrowing.fields
+        self.leaves_out |= not fields <= self.narrowing.fields
         return fields.isdisjoint(self.narrowing.fields)
 
     async def _load_new_ids(self, revert: str) -> None:
