@@ -227,7 +227,7 @@ QUICK = settings(
     [
         pytest.param(QUICK, id="few"),
         pytest.param(
-            settings(QUICK, max_examples=300, stateful_step_count=25, derandomize=False),
+            settings(QUICK, max_examples=60, stateful_step_count=25, derandomize=False),
             id="many",
             marks=pytest.mark.heavy,
         ),
