@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import structs
@@ -19,7 +20,7 @@ from guard.core.errors import Conflict, GuardError, Refused, Unavailable
 from guard.core.ids import derived_run_id
 from guard.core.lifecycle import Illegal, event, outcome_status
 from guard.core.limits import ANSWER_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX
-from guard.core.model import Action, Change, Failure, Outcome, Reversibility, Status, Touched, Verdict
+from guard.core.model import Action, Change, Failure, Key, Outcome, Reversibility, Status, Touched, Verdict
 from guard.core.past import equal, members
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
@@ -99,13 +100,13 @@ async def preview(guard: Guard, asked: RevertAsked) -> tuple[Tally, list[Judged]
         try:
             for name in plan.targets():
                 target = guard.target(name)
-                async with target.work() as work:
-                    for rows in plan.batches(target.chunk_records, target=name):
-                        force = asked.on_conflict == "force"
-                        for judged in await judge_rows(work.look, target, rows, plan, force=force):
-                            tally.foresee(judged[2])
-                            if judged[2].verdict is not Verdict.RESTORE and len(shown) < ANSWER_RECORDS_MAX:
-                                shown.append(judged)
+                # Nothing is written, so nobody needs to be held off meanwhile.
+                look = partial(target.read, some=True)
+                for rows in plan.batches(target.chunk_records, target=name):
+                    for judged in await judge_rows(look, target, rows, plan, force=asked.on_conflict == "force"):
+                        tally.foresee(judged[2])
+                        if judged[2].verdict is not Verdict.RESTORE and len(shown) < ANSWER_RECORDS_MAX:
+                            shown.append(judged)
         finally:
             plan.close()
     return tally, shown
@@ -374,6 +375,9 @@ class TakeBack:
         judged = await unless((self._journal.closed, self._guard.draining), judging)
         compensated = [each for each in judged if each[2].compensation]
         touched, judged = await self._prepare(work, judged, compensated)
+        work.let_go(
+            {_key(row) for row, _, _ in judged} - {(each.change.resource, str(each.change.id)) for each in touched}
+        )
         told = [
             JudgedLine(
                 row.past.resource,
@@ -464,6 +468,10 @@ class TakeBack:
             problem={"code": problem.code, "detail": problem.detail} if problem else None,
         )
         await journal_done(self._journal, None, ended)
+
+
+def _key(row: Row) -> Key:
+    return row.past.resource, row.past.id
 
 
 def _verdict_counts(judged: Sequence[Judged]) -> dict[str, int]:

@@ -8,7 +8,7 @@ async with target.work() as work:            # a database: one transaction; an A
     await work.commit()                      # a database: now it is so; an API: nothing
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -41,6 +41,10 @@ class Work(Protocol):
     async def look(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
         """What the records hold now (a database: and nobody changes them until commit). One that cannot be read is
         left out; raises Unavailable where none can."""
+        ...
+
+    def let_go(self, keys: Iterable[Key]) -> None:
+        """What was looked at and will not be written: others may have it (a database: at the end)."""
         ...
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:

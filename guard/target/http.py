@@ -1,7 +1,7 @@
 """Runs a handler over HTTP: finds, reads, writes and reads back the records of one operation."""
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -202,6 +202,9 @@ class HttpWork:
     async def look(self, resource: str, ids: Sequence[str]) -> dict[str, Image]:
         await self._lock((resource, id_) for id_ in ids)
         return await self._target.read(resource, ids, some=True)
+
+    def let_go(self, keys: Iterable[Key]) -> None:
+        pass
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
         found = await all_or_none(*(self._resolve(change) for change in changes))

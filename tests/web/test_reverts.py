@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.conftest import NewWorld
@@ -289,6 +290,47 @@ async def test_two_guards_that_take_a_run_back_at_once_compensate_each_record_on
         assert writes + 4 == len(vendor_writes(world))
         status = (await world.http.get(path_of(told["run_url"]))).json()["status"]
         assert status == "reverted"
+
+
+FAST = {"requests": 10_000, "per_s": 1.0, "concurrency": 50}
+
+
+async def test_two_reverts_of_the_same_records_never_wait_for_each_other(new_world: NewWorld) -> None:
+    """In two runs the records stand in opposite orders: who kept what it had only looked at would wait for ever."""
+    async with new_world(records=210, pace=FAST) as world:
+        ids = list(world.contacts)
+        runs = [
+            await world.operate("update", [{"id": id_, "fields": {field: "X"}} for id_ in order])
+            for field, order in (("city", ids), ("state", ids[::-1]))
+        ]
+        for told in runs:
+            await world.revert(told)
+
+        both = await asyncio.wait_for(asyncio.gather(*(world.revert(told) for told in runs)), 50)
+
+        assert [back["records_already"] for back in both] == [210, 210]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_record_that_was_only_looked_at_can_be_written_by_others(new_world: NewWorld, dry_run: bool) -> None:
+    """A revert of thousands takes minutes: it must not hold off writes to records it leaves alone."""
+    async with new_world(records=110, pace=FAST) as world:
+        oldest, *_, newest = list(world.contacts)
+        told = await ruined(world, 110)
+        await world.revert(told)
+        await world.fault(kind="hang", seconds=60, times=-1, match={"path_regex": f"/contacts/{oldest}$"})
+        looked_at = len(world.sandbox.log.entries)
+        going = asyncio.create_task(world.revert(told, dry_run=dry_run))
+        while len(world.sandbox.log.entries) < looked_at + 109:  # all but the last one, for which it waits
+            await asyncio.sleep(0.02)  # noqa: ASYNC110 - the log is another thread's
+
+        written = await asyncio.wait_for(world.http.put(f"/to/crm/contacts/{newest}", json={"city": "Rome"}), 30)
+
+        assert (written.status_code, going.done()) == (200, False)
+        async with httpx2.AsyncClient() as http:
+            await http.delete(f"{world.sandbox_url}/_sandbox/faults")
+        world.sandbox.release()
+        assert (await going)["records_already"] >= 109
 
 
 async def test_a_second_revert_finds_all_back_already_and_writes_nothing(small_world: World) -> None:

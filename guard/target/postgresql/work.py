@@ -1,6 +1,6 @@
 """One operation or one revert in one transaction on one connection."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guard.core.errors import GuardError, InDoubt, Refused, Unavailable
-from guard.core.model import Action, Change, Failure, Fields, Image, Known, Outcome, Status, Touched
+from guard.core.model import Action, Change, Failure, Fields, Image, Key, Known, Outcome, Status, Touched
 from guard.target.postgresql import statements
 from guard.target.postgresql.catalog import Table
 from guard.target.postgresql.database import Database
@@ -66,6 +66,9 @@ class PostgresWork:
         for position, image in found:
             images[ids[position]] = image
         return images
+
+    def let_go(self, keys: Iterable[Key]) -> None:
+        """Row locks end with the transaction."""
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
         by_resource: dict[str, list[str]] = {}
