@@ -28,7 +28,7 @@ FIRST, THEN = 0, 1
 """Ranks: records that others refer to are created again before the others are taken back."""
 
 _RANK_SPAN = 2**40
-"""Rows stand by rank, then newest first: each one's seq is rank * span - position."""
+"""Rows are read backwards, so each one's seq is position - rank * span."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Plan:
     def _seq(self, target: Target, past: Past, position: int) -> int:
         rank = FIRST if past.after is None and past.resource in target.referred_to else THEN
         self._ranks.add(rank)
-        return rank * _RANK_SPAN - position
+        return position - rank * _RANK_SPAN
 
     def _leaves_out(self, past: Past, resource: Resource) -> bool:
         """Did the run change none of the fields that the narrowing names?"""
@@ -178,7 +178,7 @@ class Plan:
     def batches(self, size: int, *, target: str | None = None, rank: int | None = None) -> Iterator[list[Row]]:
         """The plan's rows in the order in which they are taken back; those of one target or rank only, if named."""
         for each in self.ranks() if rank is None else [rank]:
-            for batch in self._rows.batches(size, (each - 1) * _RANK_SPAN + 1, each * _RANK_SPAN):
+            for batch in self._rows.batches(size, -each * _RANK_SPAN, (1 - each) * _RANK_SPAN - 1):
                 if rows := [self._row(row) for row in batch if target in (None, row.target)]:
                     yield rows
 

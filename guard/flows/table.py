@@ -16,7 +16,7 @@ Row = tuple[int, str, T]
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-PRAGMA cache_size = -2048;
+PRAGMA cache_size = -8192;
 CREATE TABLE row (seq INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, body BLOB NOT NULL);
 BEGIN;
 """
@@ -24,7 +24,7 @@ BEGIN;
 
 
 class Table(Generic[T]):
-    """Values of one kind in order of `seq`, as JSON, each with a key of its own."""
+    """Values of one kind, as JSON, each with a key of its own. They are added in order of `seq` and read backwards."""
 
     def __init__(self, kind: type[T]) -> None:
         self._encode, self._decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(kind).decode
@@ -72,14 +72,14 @@ class Table(Generic[T]):
         return found
 
     def batches(self, size: int, first: int, last: int) -> Iterator[list[T]]:
-        """The rows from seq `first` to `last`. Rows may be changed between batches."""
+        """The values from seq `last` back to `first`. Rows may be changed between batches."""
         while rows := self._db.execute(
-            "SELECT seq, body FROM row WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", (first, last, size)
+            "SELECT seq, body FROM row WHERE seq BETWEEN ? AND ? ORDER BY seq DESC LIMIT ?", (first, last, size)
         ).fetchall():
-            first = rows[-1][0] + 1
+            last = rows[-1][0] - 1
             yield [self._decode(body) for _, body in rows]
 
     def page(self, offset: int, size: int) -> list[T]:
-        """Some rows, counted from the first."""
-        rows = self._db.execute("SELECT body FROM row ORDER BY seq LIMIT ? OFFSET ?", (size, offset)).fetchall()
+        """Some values, counted from the last back."""
+        rows = self._db.execute("SELECT body FROM row ORDER BY seq DESC LIMIT ? OFFSET ?", (size, offset)).fetchall()
         return [self._decode(body) for (body,) in rows]
