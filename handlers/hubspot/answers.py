@@ -46,6 +46,8 @@ def _is_record(each: Any) -> bool:
     if not isinstance(each, dict) or not isinstance(each.get("id"), str):
         return False
     properties = each.get("properties")
+    if each.get("archived") is True:  # only the bin has such, and nobody asks for that
+        return False
     return isinstance(properties, dict) and all(isinstance(value, str | None) for value in properties.values())
 
 

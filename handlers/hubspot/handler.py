@@ -228,7 +228,7 @@ class HubSpot(Handler):
             return {}
         found, missing = answer.by_id(), answer.missing() if reply.status == 207 else set()
         known = self._properties.get(resource)
-        images = {id_: _image(found[id_], known) for id_ in ids if id_ in found}
+        images: dict[str, Image] = {id_: _image(found[id_], known) for id_ in ids if id_ in found}
         return images | {id_: None for id_ in ids if id_ not in found and id_ in missing}
 
     def find(self, change: Change) -> Call | None:
@@ -365,10 +365,8 @@ class HubSpot(Handler):
         return Reversal(Reversibility.NONE, _DELETION) if change.action is Action.DELETE else FULLY
 
 
-def _image(result: Mapping[str, Any], known: Properties | None) -> Image:
+def _image(result: Mapping[str, Any], known: Properties | None) -> dict[str, Any]:
     """What can be written of a record, as HubSpot shows it. Empty is the same as absent."""
-    if result.get("archived") is True:
-        return None
     shown = result["properties"]
     image = {name: value for name, value in shown.items() if value and (known is None or name in known.writable)}
     return {**image, **({_CREATED: result[_CREATED]} if isinstance(result.get(_CREATED), str) else {})}

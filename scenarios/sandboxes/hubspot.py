@@ -26,6 +26,7 @@ as a whole does nothing; an id in another shape is one that does not exist; a me
 """
 
 import argparse
+import dataclasses
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -514,8 +515,7 @@ class HubSpot(Vendor):
 
     def link_default(self, request: Request, one: str, id_: str, other: str, end: str) -> Reply:
         body = {"inputs": [{"from": {"id": id_}, "to": {"id": end}}]}
-        request.body = orjson.dumps(body)
-        return self.links_default(request, one, other)
+        return self.links_default(dataclasses.replace(request, body=orjson.dumps(body)), one, other)
 
     def unlink(self, request: Request, one: str, id_: str, other: str, end: str) -> Reply:
         del request

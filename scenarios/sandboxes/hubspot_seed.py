@@ -10,9 +10,9 @@ from typing import Any
 
 Row = dict[str, Any]
 
-CARS = "2-1001"
+CARS_TYPE = "2-1001"
 """A custom object: the cars that the agency lends to its candidates."""
-OBJECTS = {"contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-5", CARS: CARS}
+OBJECTS = {"contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-5", "cars": CARS_TYPE}
 
 STAGES = ("subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer")
 DEAL_STAGES = ("appointmentscheduled", "contractsent", "closedwon", "closedlost")
@@ -98,7 +98,7 @@ PROPERTIES: dict[str, list[Row]] = {
         choice("hs_pipeline_stage", "1", "2", "3", "4"),
         choice("hs_ticket_priority", "LOW", "MEDIUM", "HIGH"),
     ],
-    CARS: [*_KEPT, *(definition(n) for n in ("model", "colour")), unique("plate")],
+    "cars": [*_KEPT, *(definition(n) for n in ("model", "colour")), unique("plate")],
 }
 
 DEFAULTS = {
@@ -106,7 +106,7 @@ DEFAULTS = {
     "companies": ("createdate", "domain", "hs_lastmodifieddate", "hs_object_id", "name"),
     "deals": ("amount", "closedate", "createdate", "dealname", "dealstage", "hs_lastmodifieddate", "pipeline"),
     "tickets": ("content", "createdate", "hs_lastmodifieddate", "hs_object_id", "hs_pipeline", "subject"),
-    CARS: ("createdate", "hs_lastmodifieddate", "hs_object_id"),
+    "cars": ("createdate", "hs_lastmodifieddate", "hs_object_id"),
 }
 """What comes back where no properties are asked for."""
 
@@ -179,5 +179,5 @@ def rows(records: int, seed: int) -> dict[str, list[Row]]:
         "companies": list(companies(fifth)),
         "deals": list(deals(fifth)),
         "tickets": list(tickets(fifth)),
-        CARS: list(cars(fifth)),
+        "cars": list(cars(fifth)),
     }

@@ -6,13 +6,11 @@ from handlers.base import Reply
 from handlers.hubspot import HubSpot
 from scenarios.sandboxes import hubspot_seed as seed
 
-OPTIONS = {"objects": f"cars={seed.CARS}"}
-NAMES = {"cars" if kind == seed.CARS else kind: kind for kind in seed.PROPERTIES}
-"""Guard's name of each object type, and the sandbox's."""
+OPTIONS = {"objects": f"cars={seed.CARS_TYPE}"}
 
 
 def knowing() -> HubSpot:
     handler = HubSpot(OPTIONS)
-    for name, kind in NAMES.items():
-        assert handler.learn(name, [Reply(200, orjson.dumps({"results": seed.PROPERTIES[kind]}))])
+    for name, definitions in seed.PROPERTIES.items():
+        assert handler.learn(name, [Reply(200, orjson.dumps({"results": definitions}))])
     return handler
