@@ -1,7 +1,7 @@
 """A Guard in front of a HubSpot sandbox, and what stories about it share."""
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ DEFINITIONS = "/crm/v3/properties/"
 
 
 @asynccontextmanager
-async def hubspot(folder: Path, *, records: int = 20, account: Settings | None = None) -> AsyncIterator[World]:
+async def hubspot(
+    folder: Path, *, records: int = 20, account: Settings | None = None, options: Mapping[str, str] = OPTIONS
+) -> AsyncIterator[World]:
     app = create_app(records=records, limits=None, settings=account)
     with running(app) as url:
         made = settings(f"file:{folder}/store", url)
-        chosen = {"handler": "hubspot", "options": OPTIONS}
+        chosen = {"handler": "hubspot", "options": options}
         targets = {name: target.model_copy(update=chosen) for name, target in made.targets.items()}
         guard = assemble(made.model_copy(update={"targets": targets}))
         async with guarded(guard, app.state.sandbox, url) as world:
