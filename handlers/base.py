@@ -258,6 +258,15 @@ class Handler(ABC):
         del resource, reply
         return []
 
+    def all_attachments(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """The fewest such calls for many records, each with the ids it tells of. By default those of each."""
+        return [(call, (id_,)) for id_ in ids for call in self.attachments(resource, id_)]
+
+    def all_attached(self, resource: str, call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+        """What the answer to one call of `all_attachments` shows of each id; what it does not tell of is left out."""
+        found = self.attached(resource, reply)
+        return {} if found is None else {ids[0]: found}
+
     @abstractmethod
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
         """The fewest calls that carry out the changes, in steps: a step begins when the one before it ended.

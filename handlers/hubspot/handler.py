@@ -48,7 +48,7 @@ from handlers.hubspot.properties import STAGE, Properties, asked, defined, same
 _ACTIONS = ("create", "update", "upsert", "delete")
 _CREATED = "createdAt"
 _SECOND_EMAILS = "hs_additional_emails"
-_WORK = "notes,calls,emails,meetings,tasks,deals,tickets"
+_WORK = ("notes", "calls", "emails", "meetings", "tasks", "deals", "tickets")
 """What people attach to a record. (Companies are not among them: HubSpot links a contact to one by itself.)"""
 _DERIVED = {
     "dealstage": {"closedate"},
@@ -154,7 +154,7 @@ class HubSpot(Handler):
     def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
         refuse_unknown_action(self, resource, action)
         if resource == LINKS:
-            return links.change(action, record, self._names)
+            return links.change(action, record, self._types)
         given = record.get("id")
         id_ = None if given is None else record_id(given)
         return self._change(resource, Action(action), id_, record.get("fields") or {})
@@ -169,7 +169,7 @@ class HubSpot(Handler):
 
     def changes(self, route: Route, request: Request) -> list[Change]:
         if route.resource == LINKS:
-            return links.changes(route.action, request, self._names)
+            return links.changes(route.action, request, self._types)
         body = request.body if isinstance(request.body, dict) else {}
         kind, _, verb = route.action.partition(".")
         if kind != "batch":
@@ -267,19 +267,24 @@ class HubSpot(Handler):
             return None
         raise _not_understood()
 
-    def attachments(self, resource: str, id_: str) -> list[Call]:
-        """What people have attached to a record is lost to them with it."""
+    def all_attachments(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """What people have attached to a record is lost to them with it. All kinds of one record, or one of many."""
         if resource == LINKS:
             return []
-        path = f"/crm/v3/objects/{self._path(resource)}/{id_}"
-        return [Call(method="GET", path=path, query={"associations": _WORK}, repeatable=True)]
+        path = self._path(resource)
+        if len(ids) > len(_WORK):
+            calls = links.read([f"{path}:{id_}:{kind}" for kind in _WORK for id_ in ids])
+            return [(call, tuple(each.split(":")[1] for each in mine)) for call, mine in calls]
+        query = {"associations": ",".join(_WORK)}
+        return [(Call(method="GET", path=f"/crm/v3/objects/{path}/{id_}", query=query), (id_,)) for id_ in ids]
 
-    def attached(self, resource: str, reply: Reply) -> list[Key] | None:
-        if reply.status != 200 or reply.part("id") is None:
-            return None
+    def all_attached(self, resource: str, call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+        if call.method == "POST":
+            return links.others(call, ids, reply)
         told = reply.part("associations")
-        kinds = told.items() if isinstance(told, dict) else ()
-        return [(name, str(each.get("id"))) for name, kind in kinds for each in _results(kind)]
+        if reply.status != 200 or reply.part("id") != ids[0] or not isinstance(told, dict | None):
+            return {}
+        return {ids[0]: [(name, str(each.get("id"))) for name, kind in (told or {}).items() for each in _results(kind)]}
 
     # Writing
 

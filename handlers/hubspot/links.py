@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guard.core.errors import Refused
-from guard.core.model import Action, Change, Image, Outcome, Status
+from guard.core.model import Action, Change, Image, Key, Outcome, Status
 from handlers.base import Call, Reply, Request, Write
 from handlers.hubspot.answers import NOT_FOUND, named_in, no_answer, refused
 from handlers.hubspot.names import BATCH_MAX, LINKS, object_name, record_id
@@ -20,7 +20,7 @@ from handlers.hubspot.names import BATCH_MAX, LINKS, object_name, record_id
 _LINK = re.compile(r"[0-9]{1,20}/(HUBSPOT_DEFINED|INTEGRATOR_DEFINED|USER_DEFINED|WORK)/[0-9]{1,9}")
 
 Names = Mapping[str, str]
-"""Custom objects' names in the settings, by type id."""
+"""Custom objects' type ids, by their names in the settings."""
 Pair = tuple[str, str]
 
 
@@ -160,6 +160,14 @@ def _of_other(other: Any) -> list[str]:
     if not isinstance(types, list) or not all(isinstance(each, dict) for each in types):
         return [""]
     return [f"{other.get('toObjectId')}/{each.get('category')}/{each.get('typeId')}" for each in types]
+
+
+def others(call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+    """The records of one object type, that of a call of `read`, to which each of these is linked."""
+    from_, to = call.path.split("/")[4:6]
+    told = images([_id_of(from_, id_, to) for id_ in ids], reply)
+    linked = {id_.split(":")[1]: (image or {}).get("links", ()) for id_, image in told.items()}
+    return {id_: [(to, link.split("/")[0]) for link in found] for id_, found in linked.items()}
 
 
 # Writing

@@ -293,16 +293,51 @@ async def test_the_links_of_a_hundred_records_cost_one_read_before_and_one_after
         assert everything(world) == before
 
 
-async def test_a_created_record_to_which_others_attached_something_is_left(world: World) -> None:
-    answer = await world.operate("create", [{"fields": {"email": f"n{n}@example.net"}} for n in range(2)])
-    one, two = sorted(id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net"))
+@pytest.mark.parametrize(("created", "looks"), [(2, 2), (30, 7)])
+async def test_a_created_record_to_which_others_attached_something_is_left(
+    world: World, created: int, looks: int
+) -> None:
+    answer = await world.operate("create", [{"fields": {"email": f"n{n}@example.net"}} for n in range(created)])
+    one, *_ = sorted(id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net"))
     account(world).links.add("contacts", one, "notes", "1", [("HUBSPOT_DEFINED", 201)])
     account(world).store.commit()
+    since = len(await world.vendor_requests())
 
     report = await world.revert(answer)
 
-    assert (report["records_conflicted"], report["records_restored"]) == (1, 1)
-    assert (one in rows(world), two in rows(world)) == (True, False)
+    assert (report["records_conflicted"], report["records_restored"]) == (1, created - 1)
+    assert "notes" in report["conflicts"][0]["reason"]
+    assert [id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net")] == [one]
+    # One read before, one after and one deletion; besides, one look for each record or one for each kind of them.
+    assert len(await asked(world, since=since)) == 3 + looks
+
+
+async def test_what_the_run_itself_attached_to_what_it_created_is_no_reason_to_leave_it(world: World) -> None:
+    before = everything(world)
+    key = {"guard-run-key": "one run"}
+    await world.operate("create", [{"fields": {"email": f"n{n}@example.net"}} for n in range(9)], headers=key)
+    deal = await world.operate("create", [{"fields": {"dealname": "D"}}], resource="deals", headers=key)
+    people = [id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net")]
+    (placement,) = [id_ for id_, row in rows(world, "deals").items() if row["dealname"] == "D"]
+    for id_ in people:
+        account(world).links.add("contacts", id_, "deals", placement, [])
+    account(world).store.commit()
+
+    assert (await world.revert(deal))["status"] == "reverted"
+    assert everything(world) == before
+
+
+async def test_links_of_a_custom_object_are_asked_for_by_its_type_id(world: World) -> None:
+    before, (car, *_), (person, *_) = everything(world), rows(world, "cars"), rows(world)
+
+    named = [{"id": f"cars:{car}:contacts", "links": [f"{person}/HUBSPOT_DEFINED/501"]}]
+    answer = await world.operate("links.add", named, resource="associations")
+
+    paths = await asked(world)
+    assert all(f"/{seed.CARS_TYPE}/contacts/" in path for path in paths)
+    assert links(world, f"cars:{car}:contacts") == [f"{person}/HUBSPOT_DEFINED/501"]
+    assert (await world.revert(answer))["status"] == "reverted"
+    assert everything(world) == before
 
 
 # Definitions
