@@ -92,7 +92,33 @@ async def test_an_answer_that_does_not_show_what_was_written_is_read_back_in_one
         assert everything(world) == before
 
 
+async def test_only_what_was_changed_is_told_though_the_answer_shows_a_part_of_the_record(world: World) -> None:
+    mine = next(iter(rows(world)))
+
+    answer = await world.operate("update", [{"id": mine, "fields": {"zip": "1", "city": "Berlin"}}])
+
+    (change,) = (await world.http.get(f"/v1/runs/{answer['id']}/changes")).json()["changes"]
+    assert [(each["field"], each["before"], each["after"]) for each in change["fields"]] == [("zip", None, "1")]
+
+
 # A part fails
+
+
+async def test_a_record_that_a_batch_read_says_nothing_of_keeps_none_of_the_others_from_going_back(
+    world: World,
+) -> None:
+    before, (one, *others) = rows(world), list(rows(world))
+    answer = await world.operate("update", [{"id": id_, "fields": {"zip": "1"}} for id_ in before])
+    results = [{"id": id_, "properties": rows(world)[id_]} for id_ in others]
+    silent = {"status": "COMPLETE", "results": results}
+    await world.fault(kind="status", status=200, body=silent, match={"path_regex": "batch/read$"})
+
+    report = await world.revert(answer)
+
+    assert (report["records_in_doubt"], report["records_restored"]) == (1, 19)
+    assert [id_ for id_, row in rows(world).items() if row.get("zip")] == [one]
+    assert (await world.revert(answer))["status"] == "reverted"
+    assert rows(world) == before
 
 
 @pytest.mark.parametrize("refuses", ["record", "batch"])
@@ -365,6 +391,23 @@ async def test_a_property_that_was_made_a_minute_ago_is_known_to_both_doors(
     for answer in (answer_of(passed), reply.json()):
         assert (await world.revert(answer))["status"] == "reverted"
     assert {**rows(world)[mine], "zip": None} == {**before["contacts"][mine], "zip": None}
+
+
+async def test_after_the_vendor_has_refused_a_property_its_definitions_are_read_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "DEFINITIONS_AGAIN_S", 0.0)
+    mine = next(iter(rows(world)))
+    await world.operate("update", [{"id": mine, "fields": {"zip": "1"}}])
+    del account(world).properties["contacts"]["zip"]
+    since = len(await world.vendor_requests())
+
+    first = await world.operate("update", [{"id": mine, "fields": {"zip": "2", "city": "X"}}], status=422)
+    again = await world.operate("update", [{"id": mine, "fields": {"zip": "2", "city": "X"}}], status=422)
+
+    assert (first["failures"][0]["code"], again["code"]) == ("unknown_field", "unknown_field")
+    assert await asked(world, since=since) == [READ, UPDATE]  # the second one is refused before anything is sent
+    assert rows(world)[mine]["city"] != "X"
 
 
 async def test_without_definitions_nothing_is_written(world: World) -> None:
