@@ -283,6 +283,8 @@ class HttpWork:
         pass
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
+        for resource in {change.resource for change in changes}:
+            await self._target.definitions.ensure(resource)  # creations are written without anything being read
         found = await self._resolve(changes)
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)

@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from guard.core.model import Status
 from guard.target import definitions
 from scenarios.sandboxes import hubspot_seed as seed
 from scenarios.sandboxes.hubspot import Settings
 from tests.handlers.crm import answer_of, through
+from tests.handlers.hubspot_account import knowing
 from tests.handlers.hubspot_world import DEFINITIONS, account, asked, everything, hubspot, links, rows
 from tests.world import World
 
@@ -377,12 +380,12 @@ async def test_a_property_that_was_made_a_minute_ago_is_known_to_both_doors(
     await world.operate("update", [{"id": mine, "fields": {"zip": "1"}}])  # the definitions are known now
     for name in ("shoe_size", "hat_size"):
         account(world).define("contacts", seed.definition(name))
-    csv = f"id,shoe_size\n{mine},44\n"
+    line = orjson.dumps({"id": mine, "fields": {"shoe_size": "44"}})
 
     reply = await world.http.post(
         "/v1/operations?target=crm&resource=contacts&action=update",
-        content=csv.encode(),
-        headers={"content-type": "text/csv"},
+        content=line,
+        headers={"content-type": "application/x-ndjson"},
     )
     passed = await through(world, "PATCH", f"{CONTACTS}/{mine}", {"properties": {"hat_size": "7"}})
 
@@ -408,6 +411,17 @@ async def test_after_the_vendor_has_refused_a_property_its_definitions_are_read_
     assert (first["failures"][0]["code"], again["code"]) == ("unknown_field", "unknown_field")
     assert await asked(world, since=since) == [READ, UPDATE]  # the second one is refused before anything is sent
     assert rows(world)[mine]["city"] != "X"
+
+
+async def test_a_guard_that_takes_over_what_another_has_accepted_reads_the_definitions_first(world: World) -> None:
+    """Creations are written without anything being read before."""
+    change = knowing().change("contacts", "create", {"fields": {"email": "n@example.net"}})
+
+    async with world.guard.target("crm").work() as work:
+        (outcome,) = await work.write(await work.before([change]))
+
+    assert outcome.status is Status.APPLIED
+    assert [row["email"] for row in rows(world).values()].count("n@example.net") == 1
 
 
 async def test_without_definitions_nothing_is_written(world: World) -> None:
