@@ -204,7 +204,7 @@ class HttpWork:
         return await self._target.read(resource, ids, some=True)
 
     def let_go(self, keys: Iterable[Key]) -> None:
-        pass
+        self._release(keys)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
         found = await all_or_none(*(self._resolve(change) for change in changes))

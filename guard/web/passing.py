@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from urllib.parse import unquote
 
 import orjson
@@ -34,6 +35,7 @@ _KEPT_HEADERS = re.compile(
     r"x-ratelimit-.*|ratelimit.*|x-.*-remaining|x-request-id"
 )
 _RAW_HEADERS = ("content-encoding", "content-length")
+_SMALL_BYTES = 64 * 1024
 
 
 async def passing(request: Request) -> Response:
@@ -80,18 +82,25 @@ def vendor_path(scope: Scope) -> str:
 
 
 async def _read(request: Request, target: HttpTarget, path: str) -> Response:
-    """Reads go through untouched and unbuffered."""
+    """Reads go through untouched; unbuffered, unless they are small."""
     content = await _body(request)
     sent = target.client.stream(request.method, path, request.url.query, _headers(request), content)
     try:
-        response, headers = await sent.__aenter__()
+        async with AsyncExitStack() as held:
+            response, headers = await held.enter_async_context(sent)
+            kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k) or k in _RAW_HEADERS}
+            if _is_small(headers):  # most are: answering in one piece takes less time than the parts' bookkeeping
+                return Response(b"".join([part async for part in response.aiter_raw()]), response.status_code, kept)
+            return _Relayed(response.aiter_raw(), response.status_code, kept, held.pop_all().aclose)
     except (NotSent, NoAnswer) as error:
         raise Unavailable(
             "target_unavailable", f"{target.name} cannot be read: {error}. Nothing was written."
         ) from error
 
-    kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k) or k in _RAW_HEADERS}
-    return _Relayed(response.aiter_raw(), response.status_code, kept, lambda: sent.__aexit__(None, None, None))
+
+def _is_small(headers: Mapping[str, str]) -> bool:
+    size = headers.get("content-length", "")
+    return len(size) < 10 and size.isdecimal() and int(size) <= _SMALL_BYTES
 
 
 class _Relayed(StreamingResponse):
