@@ -91,10 +91,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A vendor call and the positions of the changes it carries out."""
+    """A vendor call and the positions of the changes it carries out. `blind`: its answer shows none of the records."""
 
     call: Call
     positions: tuple[int, ...]
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from guard.core.model import (
     Touched,
 )
 from guard.core.past import changed_fields, members
-from guard.target.base import MayWrite, Work, always
+from guard.target.base import Calls, MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.locks import RecordLocks
 from guard.tasks import all_or_none, all_to_the_end
@@ -84,6 +84,37 @@ class HttpTarget:
 
     def reversal(self, change: Change, before: Image) -> Reversal:
         return self.handler.reversal(change, before)
+
+    def calls(self, changes: Sequence[Change]) -> Calls:
+        """Counted with the handler's own hooks. An upsert counts as the update of a record that is found."""
+        finds = sum(change.action is Action.UPSERT and not change.id for change in changes)
+        named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
+        made = [change for change in named if change.action is Action.CREATE]
+        there = [change for change in named if change.action is not Action.CREATE]
+        back = [
+            *(replace(change, action=Action.DELETE, fields={}) for change in made),
+            *(replace(c, action=Action.CREATE) if c.action is Action.DELETE else c for c in there),
+        ]
+        checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
+        run = finds + self._reads(there) + self._writes(named)
+        return Calls(run, self._reads(named) + checks + self._writes(back))
+
+    def _reads(self, changes: Sequence[Change]) -> int:
+        by_resource: dict[str, list[str]] = {}
+        for change in changes:
+            by_resource.setdefault(change.resource, []).append(str(change.id))
+        return sum(len(self.handler.read(resource, ids)) for resource, ids in by_resource.items())
+
+    def _writes(self, changes: Sequence[Change]) -> int:
+        """The calls that write, and those that read back what no answer shows."""
+        before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
+        steps = self.handler.write(changes, before) if changes else []
+        blind = {position: write.blind for step in steps for write in step for position in write.positions}
+        unseen = [c for i, c in enumerate(changes) if c.action is not Action.UPDATE or blind.get(i)]
+        return sum(map(len, steps)) + self._reads(unseen if self.traits.answer_carries_image else changes)
+
+    def seconds_for(self, calls: int) -> float | None:
+        return self.client.seconds_for(calls)
 
     @asynccontextmanager
     async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
@@ -380,6 +411,12 @@ class HttpWork:
 
     def release_all(self) -> None:
         self._release(set(self._held))
+
+
+def _named(change: Change, id_: str) -> Change:
+    """With an id, though its own is not known yet; an upsert as the update that it may be."""
+    action = Action.UPDATE if change.action is Action.UPSERT else change.action
+    return replace(change, id=change.id or id_, action=action)
 
 
 def merged(answers: Sequence[Outcome]) -> Outcome:

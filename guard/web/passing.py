@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import OperationState, outcome_status
 from guard.core.limits import PASS_BYTES_MAX, REPLY_BYTES_MAX
+from guard.flows.foresee import Forecast
 from guard.flows.guard import Guard
 from guard.flows.operation import Asked
 from guard.flows.passthrough import Answer, pass_through
@@ -23,6 +24,7 @@ from guard.target.http import HttpTarget
 from guard.web.bodies import parts as received
 from guard.web.callers import Callers, refuse_foreign
 from guard.web.operations import idempotency_key_of, key_header
+from guard.web.problems import Json
 from handlers.base import READ, Reply, Route
 from handlers.base import Request as VendorRequest
 
@@ -152,6 +154,10 @@ async def _write(
         scenario=key_header(request, "guard-scenario"),
         accept_irreversible=request.headers.get("guard-accept-irreversible", "").lower() in ("true", "1"),
     )
+    if _is_dry_run(request):
+        forecast = Forecast(target)
+        forecast.add(changes)
+        return Json(forecast.told(asked))
 
     async def forward(may_send: MayWrite) -> tuple[Answer, Reply]:
         query = request.url.query
@@ -207,6 +213,13 @@ def _headers(request: Request) -> dict[str, str]:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused("unsupported_media_type", "Send the body as it is, without Content-Encoding. Nothing was sent.")
     return {name: request.headers[name] for name in _ASKED_HEADERS if name in request.headers}
+
+
+def _is_dry_run(request: Request) -> bool:
+    given = request.headers.get("guard-dry-run", "0").lower()
+    if given not in ("1", "true", "0", "false"):  # whoever means a dry run must not find that it was none
+        raise Refused("invalid_request", "Guard-Dry-Run is 1 or 0. Nothing was written.")
+    return given in ("1", "true")
 
 
 def _json(content: bytes) -> object:
