@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -240,10 +240,12 @@ class HttpWork:
 
     def _with_image(self, touched: Touched, images: Known) -> Touched:
         change = touched.change
-        if touched.problem or change.action is Action.CREATE:
+        if touched.problem:
             return touched
-        before = images[change.resource, str(change.id)]
-        return replace(touched, before=before, problem=MISSING if before is None else None)
+        before = None if change.action is Action.CREATE else images[change.resource, str(change.id)]
+        missing = before is None and change.action is not Action.CREATE
+        change = self._handler.completed(change, before)
+        return replace(touched, change=change, before=before, problem=MISSING if missing else None)
 
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
         sendable = [i for i, each in enumerate(touched) if not each.problem]
@@ -274,33 +276,61 @@ class HttpWork:
         return self._target.outcomes(theirs, reply)
 
     async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        pairs = list(zip(touched, outcomes, strict=True))
         try:
-            settled = await all_to_the_end(
-                *(self._settle(each, outcome) for each, outcome in zip(touched, outcomes, strict=True))
-            )
+            named = await all_to_the_end(*(self._to_read(each, outcome) for each, outcome in pairs))
+            shown = await self._read_back(key for key in named if key)
         finally:
             self._release((each.change.resource, str(each.change.id)) for each in touched)
-        return list(settled)
+        return [self._settled(*pair, key, shown) for pair, key in zip(pairs, named, strict=True)]
 
-    async def _settle(self, touched: Touched, outcome: Outcome) -> Outcome:
-        """Read back what the answer did not tell. Where that fails the outcome stays as it is: not sealed."""
+    async def _to_read(self, touched: Touched, outcome: Outcome) -> Key | None:
+        """The record that has to be read before it is known what became of the change; None: none has, or can."""
+        change = touched.change
         if touched.problem or outcome.failure == OTHER_RECORD:
+            return None
+        if change.action is Action.CREATE:
+            try:
+                id_ = await self._created_id(change, outcome)
+            except GuardError:
+                return None
+            return (change.resource, id_) if id_ else None
+        if outcome.failure == CREATED_INSTEAD and outcome.id:
+            return change.resource, outcome.id
+        if outcome.status is Status.FAILED or (outcome.sealed and not self._is_odd(touched, outcome.after)):
+            return None
+        return change.resource, str(change.id)
+
+    async def _created_id(self, change: Change, outcome: Outcome) -> str | None:
+        refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
+        if outcome.status is Status.APPLIED or refused or self._handler.find(change) is None:
+            return outcome.id
+        # An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same.
+        return await self._target.find(change)
+
+    async def _read_back(self, keys: Iterable[Key]) -> Known:
+        """As many at once as the vendor reads at once. What cannot be read is left out: it stays unsealed."""
+        by_resource: dict[str, list[str]] = {}
+        for resource, id_ in dict.fromkeys(keys):
+            by_resource.setdefault(resource, []).append(id_)
+        shown: dict[Key, Image] = {}
+        for resource, ids in by_resource.items():
+            with suppress(GuardError):
+                found = await self._target.read(resource, ids, some=True)
+                shown |= {(resource, id_): image for id_, image in found.items()}
+        return shown
+
+    def _settled(self, touched: Touched, outcome: Outcome, key: Key | None, shown: Known) -> Outcome:
+        """What is known now. Where it could not be read the outcome stays as it is: not sealed."""
+        if key is not None and key not in shown:
             return outcome
-        try:
-            if touched.change.action is Action.CREATE:
-                return await self._settle_create(touched.change, outcome)
-            if outcome.failure == CREATED_INSTEAD and outcome.id:
-                images = await self._target.read(touched.change.resource, [outcome.id])
-                return replace(outcome, after=images[outcome.id], sealed=True)
-            if outcome.status is Status.FAILED:
-                return outcome
-            if not outcome.sealed or self._is_odd(touched, outcome.after):
-                change = touched.change
-                images = await self._target.read(change.resource, [str(change.id)])
-                outcome = replace(outcome, after=images[str(change.id)], sealed=True)
-            return self._verify(touched, outcome)
-        except GuardError:
+        if touched.change.action is Action.CREATE:
+            return self._settled_create(touched.change, outcome, key, shown)
+        if key is not None:
+            outcome = replace(outcome, after=shown[key], sealed=True)
+        elif not outcome.sealed:
             return outcome
+        return outcome if outcome.failure == CREATED_INSTEAD else self._verify(touched, outcome)
 
     def _is_odd(self, touched: Touched, after: Image) -> bool:
         """An answer that shows neither what was asked for nor what was there is not relied upon: it is read back."""
@@ -311,18 +341,13 @@ class HttpWork:
             if name not in self._handler.resources[change.resource].sets
         )
 
-    async def _settle_create(self, change: Change, outcome: Outcome) -> Outcome:
-        id_ = outcome.id
-        refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
-        if outcome.status is not Status.APPLIED and not refused and self._handler.find(change) is not None:
-            # An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same.
-            id_ = await self._target.find(change)
-        if id_ is None:
+    def _settled_create(self, change: Change, outcome: Outcome, key: Key | None, shown: Known) -> Outcome:
+        if key is None:
             return outcome
-        image = (await self._target.read(change.resource, [id_]))[id_]
+        image = shown[key]
         if outcome.status is not Status.APPLIED and not self._is_ours(change, image):
             return outcome
-        return Outcome(status=Status.APPLIED, id=id_, after=image, sealed=image is not None)
+        return Outcome(status=Status.APPLIED, id=key[1], after=image, sealed=image is not None)
 
     def _is_ours(self, change: Change, image: Image) -> bool:
         """Was this record created by the call in doubt? Only if it is new and holds what was asked for."""
