@@ -87,7 +87,8 @@ class Call:
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """A list is sent as its name repeated."""
     body: Any = None
     repeatable: bool = False
     """Sending it twice leaves the same state as once (reads; writes that set fields)."""
@@ -166,6 +167,7 @@ class Request:
     path: str
     params: Mapping[str, str]
     query: Mapping[str, str]
+    """A name that is repeated has its values joined by commas."""
     headers: Mapping[str, str]
     body: Any
 
@@ -186,6 +188,11 @@ class Handler(ABC):
     @abstractmethod
     def __init__(self, options: Mapping[str, str]) -> None:
         """Raises ValueError with a sentence where an option is missing or not known."""
+
+    def traits_of(self, resource: str) -> Traits:
+        """The traits of one resource, where it differs from the others; `traits` are those of most."""
+        del resource
+        return self.traits
 
     def route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route that a request takes. First match wins, so the literal ones stand before the templates."""
@@ -257,6 +264,12 @@ class Handler(ABC):
         """What one answer to `attachments` shows; None: it does not tell."""
         del resource, reply
         return []
+
+    def completed(self, change: Change, before: Image) -> Change:
+        """The change as this record will see it: with what the vendor does to fields that it does not name (a list that
+        replaces takes away what is not in it). A completed change stays as it is; `before` is None for a creation."""
+        del before
+        return change
 
     @abstractmethod
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:

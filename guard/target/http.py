@@ -138,8 +138,14 @@ class HttpTarget:
         before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
         steps = self.handler.write(changes, before) if changes else []
         blind = {position: write.blind for step in steps for write in step for position in write.positions}
-        unseen = [c for i, c in enumerate(changes) if c.action is not Action.UPDATE or blind.get(i)]
-        return sum(map(len, steps)) + self._reads(unseen if self.traits.answer_carries_image else changes)
+        shown = {
+            i
+            for i, change in enumerate(changes)
+            if change.action is Action.UPDATE
+            and not blind.get(i)
+            and self.handler.traits_of(change.resource).answer_carries_image
+        }
+        return sum(map(len, steps)) + self._reads([change for i, change in enumerate(changes) if i not in shown])
 
     def seconds_for(self, calls: int) -> float | None:
         return self.client.seconds_for(calls)
@@ -346,10 +352,12 @@ class HttpWork:
 
     def _with_image(self, touched: Touched, images: Known) -> Touched:
         change = touched.change
-        if touched.problem or change.action is Action.CREATE:
+        if touched.problem:
             return touched
-        before = images[change.resource, str(change.id)]
-        return replace(touched, before=before, problem=MISSING if before is None else None)
+        before = None if change.action is Action.CREATE else images[change.resource, str(change.id)]
+        missing = before is None and change.action is not Action.CREATE
+        change = self._handler.completed(change, before)
+        return replace(touched, change=change, before=before, problem=MISSING if missing else None)
 
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
         sendable = [i for i, each in enumerate(touched) if not each.problem]

@@ -133,7 +133,7 @@ async def _write(
         method=request.method,
         path=path,
         params={name: unquote(value) for name, value in params.items()},
-        query=dict(request.query_params),
+        query={name: ",".join(request.query_params.getlist(name)) for name in request.query_params},
         headers=request.headers,
         body=_json(content),
     )

@@ -239,8 +239,9 @@ class TakingBack(Joining):
         sets = self.handler.resources[sample.resource].sets
         fields = {name: value for name, value in sample.update.items() if name not in sets}
         answer = await world.operate("update", [{"id": id_, "fields": fields} for id_ in ids], resource=sample.resource)
-        reads, writes = (math.ceil(len(ids) / most) for most in (self.traits.read_max, self.traits.write_max))
-        least = reads + writes + (0 if self.traits.answer_carries_image else reads)
+        traits = self.handler.traits_of(sample.resource)
+        reads, writes = (math.ceil(len(ids) / most) for most in (traits.read_max, traits.write_max))
+        least = reads + writes + (0 if traits.answer_carries_image else reads)
         assert len(await world.vendor_requests()) == least
 
         await world.revert(answer)
@@ -260,11 +261,13 @@ class TakingBack(Joining):
 
     async def through(self, world: World, passed: Passed, accept: str = "false") -> httpx2.Response:
         headers = {"guard-accept-irreversible": accept}
-        return await world.http.request(passed.method, f"/to/crm{passed.path}", json=passed.body, headers=headers)
+        return await world.http.request(
+            passed.method, f"/to/crm{passed.path}", params=passed.query, json=passed.body, headers=headers
+        )
 
     def assert_back(self, sample: Sample, action: str, before: State, now: State) -> None:
         """Everything is as it was; a record that was deleted may have another id, and lacks what the sample names."""
-        if action != "delete" or self.handler.traits.restore_deleted is Restore.SAME_ID:
+        if action != "delete" or self.handler.traits_of(sample.resource).restore_deleted is Restore.SAME_ID:
             assert now == before
             return
         for state in (before, now):
