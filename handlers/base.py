@@ -177,16 +177,19 @@ class Handler(ABC):
 
     name: ClassVar[str]
     base_url: ClassVar[str]
-    traits: ClassVar[Traits]
-    resources: ClassVar[Mapping[str, Resource]]
-    routes: ClassVar[Sequence[Route]]
-    actions: ClassVar[Mapping[str, Sequence[str]]]
+    """Empty: it has none of its own, so the settings must say it."""
+    structured_options: ClassVar[bool] = False
+    """The options may hold tables and lists, not only texts."""
+    traits: Traits
+    resources: Mapping[str, Resource]
+    routes: Sequence[Route]
+    actions: Mapping[str, Sequence[str]]
     """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
-    side_effects: ClassVar[str]
+    side_effects: str
     """What a write sets off that no API takes back, in words for the revert page."""
 
     @abstractmethod
-    def __init__(self, options: Mapping[str, str]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises ValueError with a sentence where an option is missing or not known."""
 
     def traits_of(self, resource: str) -> Traits:
