@@ -13,6 +13,7 @@ import pytest
 import handlers
 from guard.assembly import assemble
 from guard.core.model import Restore, Reversibility
+from guard.settings import LimitSettings
 from tests.handlers.joining import ACTIONS, Joining, Passed, Sample, Served, State, Tried, record
 from tests.handlers.vendor_spec import required
 from tests.world import World, guarded, settings
@@ -32,17 +33,20 @@ LOST_ANSWERS: list[dict[str, Any]] = [
     {"kind": "ok_not_done"},
 ]
 
+_UNHURRIED = LimitSettings(requests=10_000, per_s=1.0, concurrency=10)
+
 
 class TakingBack(Joining):
     """The part of the conformance suite that has a Guard in front of the sandbox."""
 
     @pytest.fixture
     async def world(self, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-        """Guard in front of the sandbox, put together as it always is: by the settings and the registry."""
+        """Guard in front of the sandbox, put together as it always is, by the settings and the registry; it does not
+        wait for a vendor's limits, which this sandbox has none of."""
         monkeypatch.setitem(handlers.HANDLERS, self.handler.name, type(self.handler))
         served.sandbox.reset()
         made = settings(f"file:{tmp_path}/store", served.url)
-        chosen = {"handler": self.handler.name, "options": self.options}
+        chosen = {"handler": self.handler.name, "options": self.options, "limits": _UNHURRIED}
         targets = {name: target.model_copy(update=chosen) for name, target in made.targets.items()}
         guard = assemble(made.model_copy(update={"targets": targets}))
         async with guarded(guard, served.sandbox, served.url) as world:
