@@ -27,7 +27,8 @@ from guard.settings import (
 )
 from guard.web.operations import OperationModel
 from guard.web.revert import RevertModel
-from tests import drawing
+from handlers import HANDLERS
+from tests import drawing, handlers_table
 from tests.world import World, path_of
 
 ROOT = Path(__file__).parent.parent
@@ -174,6 +175,14 @@ def test_the_diagrams_show_every_transition_and_no_other() -> None:
         shown = DESIGN.read_text().split(f"<!-- {name}: drawn", 1)[1].split(f"<!-- {name}: end", 1)[0]
         arrows = re.findall(r"^    (\w+) --> (\w+): (.*)$", shown, re.MULTILINE)
         assert table == {(one, event): two for one, two, events in arrows for event in events.split(", ")}
+
+
+def test_the_table_of_handlers_is_what_they_say_of_themselves() -> None:
+    told = handlers_table.PAGE.read_text()
+    assert told == handlers_table.with_tables(told), "make it anew: python -m tests.handlers_table"
+    pages = {path.stem for path in (handlers_table.PAGE.parent / "handlers").glob("*.md")}
+    assert pages == set(HANDLERS)
+    assert [name for name in pages if f"handlers/{name}.md" not in told] == []
 
 
 def code_of(text: str) -> list[str]:
