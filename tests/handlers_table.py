@@ -30,7 +30,7 @@ def table() -> str:
         "| system | object type | change | create | delete | other verbs | read, written by one call |",
         "|---|---|---|---|---|---|---|",
         *rows,
-        f"| postgresql | every table | undone | undone | undone | a filter in place of ids | {_sizes(database.TRAITS)} |",
+        f"| postgresql | every table | undone | undone | undone | a filter for ids | {_sizes(database.TRAITS)} |",
         "",
         *(f"{number}. {reason}" for reason, number in notes.items()),
     ]
