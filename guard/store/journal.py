@@ -42,6 +42,8 @@ class Journal:
         """This process has listed the run."""
         self.closed = asyncio.Event()
         """Nothing more of the run may be sent: it was stopped, or is taken back."""
+        self.given_up = False
+        """The store did not take, for as long as it was tried, what had happened already."""
 
     @property
     def run(self) -> str:
