@@ -258,7 +258,7 @@ async def test_a_revert_that_loses_the_permission_is_told_so_and_can_be_carried_
     there: World, bucket: Bucket
 ) -> None:
     before = there.seen()
-    made = await there.operate("update", an_update(there)["records"])
+    made = await there.operate("update", an_update(there, 150)["records"])
     back: Callable[[], Any] = lambda: there.http.post(path_of(made["revert_url"]))  # noqa: E731
     reply: httpx2.Response = await denied_in_mid_write(there, bucket, EVERYTHING, back())
     assert "access is denied" in assert_problem(reply, "in_doubt", "unknown")["detail"]

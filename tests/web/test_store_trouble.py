@@ -14,6 +14,7 @@ from guard.core.model import Touched
 from guard.flows import passage
 from guard.flows.recover import Recovery
 from guard.store.base import Store, StoreError, Unavailable, Unknown
+from tests.flows.copies import until
 from tests.web.doors import assert_problem, objects, vendor_writes
 from tests.world import World, path_of
 
@@ -236,6 +237,29 @@ async def test_what_cannot_be_taken_down_is_tried_for_a_while_once_and_then_told
     assert "it does not answer" in told["detail"]
     assert passage._SEAL_ATTEMPTS_MAX <= asked < 2 * passage._SEAL_ATTEMPTS_MAX
     assert told["run"]
+
+
+@pytest.mark.parametrize("door", ["operations", "revert"])
+async def test_what_goes_on_while_the_store_cannot_be_read_is_not_called_unwritten(
+    small_world: World, failing: FailingStore, door: str
+) -> None:
+    """The caller's wait is over, and how far it has come is not to be had."""
+    made = await small_world.operate("update", [{"id": FIRST, "fields": {"city": "Rome"}}]) if door == "revert" else {}
+    await small_world.fault(kind="hang", seconds=60, match={"method": "PUT"})
+    wait = {"prefer": "wait=1"}
+    going = asyncio.ensure_future(
+        small_world.http.post(path_of(made["revert_url"]), headers=wait)
+        if made
+        else to_either_door(small_world, door, **wait)
+    )
+    await until(lambda: len(small_world.sandbox._held) == 1)
+    failing.fail(Unavailable, 1, times=1_000_000)
+    told = assert_problem(await going, "in_doubt", "unknown")
+    assert "was begun" in told["detail"]
+    failing.fail(Unavailable, -1)
+    small_world.sandbox.release()
+    await settled(small_world)
+    assert (small_world.contacts[FIRST]["city"] == "Rome") == (door == "operations")
 
 
 async def test_an_answer_too_large_for_an_entry_does_not_make_a_sent_write_look_unsent(
