@@ -275,6 +275,8 @@ class Drive:
         try:
             await journal_done(self._journal, (), ended)
         except InDoubt as error:
+            if self._stopped_by and not any(known.values()):
+                raise self._stopped_by from error  # nothing was sent; the sweeper ends it when the store is back
             raise self._untold(known, ended["records"], str(error.__cause__)) from error
 
     def _untold(self, known: Mapping[str, int], total: int, reason: str) -> InDoubt:

@@ -127,7 +127,6 @@ async def journal_done(journal: Journal, lines: Sequence[Packed], *events: Event
                 raise InDoubt("in_doubt", f"{_UNTOLD} {error.detail} {UNTIL_IT_WORKS}", run=journal.run) from error
             await asyncio.sleep(_SEAL_BACKOFF_S * 2**attempt)
         else:
-            journal.given_up = False
             return
 
 

@@ -186,6 +186,26 @@ async def test_a_run_whose_bucket_loses_its_permission_sends_no_more_tells_how_f
     await all_accounted_for(there.guard)
 
 
+async def test_a_run_that_loses_the_permission_while_it_reads_has_written_nothing_and_says_so(
+    there: World, bucket: Bucket
+) -> None:
+    before = there.seen()
+    await there.fault(kind="hang", seconds=60, times=-1, match={"method": "GET"})
+    going = asyncio.ensure_future(there.http.post("/v1/operations", json=an_update(there, 3)))
+    await until(lambda: len(there.sandbox._held) >= 3)
+    bucket.deny(EVERYTHING)
+    there.sandbox.faults.clear()
+    there.sandbox.release()
+    assert "access is denied" in assert_problem(await going, "store_unavailable")["detail"]
+    assert (vendor_writes(there), there.seen()) == ([], before)
+
+    bucket.deny(())
+    (ended,) = [each async for each in Recovery(there.guard).sweep()]
+    assert ended.detail == "ended; 0 records were settled by reading"
+    assert (await there.http.get(f"/v1/runs/{ended.run}")).json()["status"] == "failed"
+    await all_accounted_for(there.guard)
+
+
 def pass_through(there: World, headers: dict[str, str] | None = None) -> Any:
     return there.http.put(f"/to/crm/contacts/{next(iter(there.contacts))}", json={"city": "Wrong"}, headers=headers)
 
