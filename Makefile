@@ -22,6 +22,7 @@ test: .venv/.ready-to-test
 	.venv/bin/lint-imports
 	$(RUN) pytest -m "not heavy" --numprocesses 2 $(ARGS)
 
+# Those on Ceph are skipped where it is not installed; `.ci/install-ceph` does that, as root.
 # Exit status 5 of pytest: no test is marked heavy.
 test-heavy: .venv/.ready-to-test
 	$(RUN) pytest -m heavy $(ARGS) || { status=$$?; \

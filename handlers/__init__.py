@@ -3,5 +3,6 @@
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
 from handlers.hubspot import HubSpot
+from handlers.rest import Rest
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Rest)}

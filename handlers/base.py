@@ -87,7 +87,8 @@ class Call:
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """A list is sent as its name repeated."""
     body: Any = None
     repeatable: bool = False
     """Sending it twice leaves the same state as once (reads; writes that set fields)."""
@@ -95,10 +96,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A vendor call and the positions of the changes it carries out."""
+    """A vendor call and the positions of the changes it carries out. `blind`: its answer shows none of the records."""
 
     call: Call
     positions: tuple[int, ...]
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class Request:
     path: str
     params: Mapping[str, str]
     query: Mapping[str, str]
+    """A name that is repeated has its values joined by commas."""
     headers: Mapping[str, str]
     body: Any
 
@@ -174,18 +177,26 @@ class Handler(ABC):
 
     name: ClassVar[str]
     base_url: ClassVar[str]
-    traits: ClassVar[Traits]
+    """Empty: it has none of its own, so the settings must say it."""
+    structured_options: ClassVar[bool] = False
+    """The options may hold tables and lists, not only texts."""
+    traits: Traits
     resources: Mapping[str, Resource]
     """By name. Class data, like routes and actions; a handler whose settings name object types adds those."""
     routes: Sequence[Route]
     actions: Mapping[str, Sequence[str]]
     """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
-    side_effects: ClassVar[str]
+    side_effects: str
     """What a write sets off that no API takes back, in words for the revert page."""
 
     @abstractmethod
-    def __init__(self, options: Mapping[str, str]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises ValueError with a sentence where an option is missing or not known."""
+
+    def traits_of(self, resource: str) -> Traits:
+        """The traits of one resource, where it differs from the others; `traits` are those of most."""
+        del resource
+        return self.traits
 
     def route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route that a request takes. First match wins, so the literal ones stand before the templates."""
@@ -266,6 +277,12 @@ class Handler(ABC):
         """What the answer to one call of `all_attachments` shows of each id; what it does not tell of is left out."""
         found = self.attached(resource, reply)
         return {} if found is None else {ids[0]: found}
+
+    def completed(self, change: Change, before: Image) -> Change:
+        """The change as this record will see it: with what the vendor does to fields that it does not name (a list that
+        replaces takes away what is not in it). A completed change stays as it is; `before` is None for a creation."""
+        del before
+        return change
 
     @abstractmethod
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:

@@ -335,7 +335,8 @@ class HighLevel(Handler):
                     "locationId": self._location,
                 }
                 path = f"/contacts/bulk/tags/update/{kind}"
-                writes.append(Write(Call(method="POST", path=path, body=body, repeatable=True), tuple(part)))
+                call = Call(method="POST", path=path, body=body, repeatable=True)
+                writes.append(Write(call, tuple(part), blind=True))
         return writes
 
     def _bulk_business(self, changes: Sequence[Change]) -> list[Write]:
@@ -356,6 +357,7 @@ class HighLevel(Handler):
                     repeatable=True,
                 ),
                 tuple(part),
+                blind=True,
             )
             for business, positions in by_business.items()
             for part in _parts(positions)

@@ -134,6 +134,7 @@ def settings(
     server: dict[str, Any] | None = None,
     callbacks: dict[str, Any] | None = None,
     pace: dict[str, Any] | None = None,
+    timeout_s: float = 2.0,
 ) -> Settings:
     return parse(
         {
@@ -144,19 +145,19 @@ def settings(
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
             ],
-            "targets": {name: _target(sandbox_url, policy or {}, pace) for name in ("crm", "other")},
+            "targets": {name: _target(sandbox_url, policy or {}, pace, timeout_s) for name in ("crm", "other")},
         },
         "test settings",
     )
 
 
-def _target(sandbox_url: str, policy: dict[str, Any], pace: dict[str, Any] | None) -> dict[str, Any]:
+def _target(sandbox_url: str, policy: dict[str, Any], pace: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
     return {
         "handler": "highlevel",
         "credential": {"env": "GUARD_TEST_TOKEN"},
         "base_url": sandbox_url,
         "options": {"location_id": LOCATION_ID},
-        "timeout_s": 2.0,
+        "timeout_s": timeout_s,
         "policy": policy,
         "limits": pace,
     }
@@ -172,6 +173,7 @@ async def world(
     server: dict[str, Any] | None = None,
     callbacks: dict[str, Any] | None = None,
     pace: dict[str, Any] | None = None,
+    timeout_s: float = 2.0,
     store: StoreSettings | None = None,
 ) -> AsyncIterator[World]:
     """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same.
@@ -180,7 +182,15 @@ async def world(
     """
     app = create_sandbox(records=records, limits=limits)
     with running(app) as url:
-        made = settings(f"file:{folder}/store", url, policy=policy, server=server, callbacks=callbacks, pace=pace)
+        made = settings(
+            f"file:{folder}/store",
+            url,
+            policy=policy,
+            server=server,
+            callbacks=callbacks,
+            pace=pace,
+            timeout_s=timeout_s,
+        )
         guard = assemble(made.model_copy(update={"store": store}) if store else made)
         async with guarded(guard, app.state.sandbox, url) as there:
             yield there

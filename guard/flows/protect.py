@@ -92,7 +92,7 @@ async def _protect(
     if not first:
         return
     try:
-        source = _source(asked, target, records, records_max(guard, target))
+        source = chunks_of(asked, target, records, records_max(guard, target))
         drive = Drive(guard, journal, Lease(guard, journal, op), target, screen)
         await all_to_the_end(drive(source), _list(guard, journal))
     finally:
@@ -110,7 +110,7 @@ async def _list(guard: Guard, journal: Journal) -> None:
         await guard.journals.mark_indexed(journal)
 
 
-def _source(asked: Asked, target: Target, records: Records | None, records_max: int) -> Callable[[Work], Chunks]:
+def chunks_of(asked: Asked, target: Target, records: Records | None, records_max: int) -> Callable[[Work], Chunks]:
     """Where the chunks come from: the records sent, or the target's own selection, which is counted as it goes."""
     if records is not None:
         return lambda _: records.chunks(target.chunk_records)

@@ -10,6 +10,7 @@ async with target.work() as work:            # a database: one transaction; an A
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -21,6 +22,14 @@ MayWrite = Callable[[], bool]
 
 def always() -> bool:
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls of a vendor's API, as far as they are known before anything is read."""
+
+    run: int
+    revert: int
 
 
 class Work(Protocol):
@@ -110,6 +119,15 @@ class Target(Protocol):
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool: ...
 
     def reversal(self, change: Change, before: Image) -> Reversal: ...
+
+    def calls(self, changes: Sequence[Change]) -> Calls | None:
+        """What carrying out these changes and taking them back will cost, when all goes well; None: nothing is
+        counted here (a database)."""
+        ...
+
+    def seconds_for(self, calls: int) -> float | None:
+        """The least time for so many calls at the target's limit; None: it has none."""
+        ...
 
     def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AbstractAsyncContextManager[Work]:
         """`may_write` is asked before every write; where it says no, nothing more is sent (a database: the flow asks

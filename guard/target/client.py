@@ -59,6 +59,10 @@ class Client:
             verify=_tls(),
         )
 
+    def seconds_for(self, calls: int) -> float | None:
+        """The least time for so many calls at the target's limit; None: it has none."""
+        return self._pace.seconds_for(calls)
+
     async def read(self, call: Call) -> Reply:
         """Raises NotSent, NoAnswer after the last attempt; any status is an answer."""
         return await self._repeat(call, repeatable=True)

@@ -26,7 +26,7 @@ from guard.core.model import (
     Touched,
 )
 from guard.core.past import changed_fields, members
-from guard.target.base import MayWrite, Work, always
+from guard.target.base import Calls, MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.definitions import Definitions
 from guard.target.locks import RecordLocks
@@ -112,6 +112,43 @@ class HttpTarget:
 
     def reversal(self, change: Change, before: Image) -> Reversal:
         return self.handler.reversal(change, before)
+
+    def calls(self, changes: Sequence[Change]) -> Calls:
+        """Counted with the handler's own hooks. An upsert counts as the update of a record that is found."""
+        finds = len(self.handler.finds([c for c in changes if c.action is Action.UPSERT and not c.id]))
+        named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
+        made = [change for change in named if change.action is Action.CREATE]
+        there = [change for change in named if change.action is not Action.CREATE]
+        back = [
+            *(replace(change, action=Action.DELETE, fields={}) for change in made),
+            *(replace(c, action=Action.CREATE) if c.action is Action.DELETE else c for c in there),
+        ]
+        checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
+        run = finds + self._reads(there) + self._writes(named)
+        return Calls(run, self._reads(named) + checks + self._writes(back))
+
+    def _reads(self, changes: Sequence[Change]) -> int:
+        by_resource: dict[str, list[str]] = {}
+        for change in changes:
+            by_resource.setdefault(change.resource, []).append(str(change.id))
+        return sum(len(self.handler.read(resource, ids)) for resource, ids in by_resource.items())
+
+    def _writes(self, changes: Sequence[Change]) -> int:
+        """The calls that write, and those that read back what no answer shows."""
+        before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
+        steps = self.handler.write(changes, before) if changes else []
+        blind = {position: write.blind for step in steps for write in step for position in write.positions}
+        shown = {
+            i
+            for i, change in enumerate(changes)
+            if change.action is Action.UPDATE
+            and not blind.get(i)
+            and self.handler.traits_of(change.resource).answer_carries_image
+        }
+        return sum(map(len, steps)) + self._reads([change for i, change in enumerate(changes) if i not in shown])
+
+    def seconds_for(self, calls: int) -> float | None:
+        return self.client.seconds_for(calls)
 
     @asynccontextmanager
     async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
@@ -280,7 +317,7 @@ class HttpWork:
         return await self._target.read(resource, ids, some=True)
 
     def let_go(self, keys: Iterable[Key]) -> None:
-        pass
+        self._release(keys)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
         for resource in {change.resource for change in changes}:
@@ -321,10 +358,12 @@ class HttpWork:
 
     def _with_image(self, touched: Touched, images: Known) -> Touched:
         change = touched.change
-        if touched.problem or change.action is Action.CREATE:
+        if touched.problem:
             return touched
-        before = images[change.resource, str(change.id)]
-        return replace(touched, before=before, problem=MISSING if before is None else None)
+        before = None if change.action is Action.CREATE else images[change.resource, str(change.id)]
+        missing = before is None and change.action is not Action.CREATE
+        change = self._handler.completed(change, before)
+        return replace(touched, change=change, before=before, problem=MISSING if missing else None)
 
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
         sendable = [i for i, each in enumerate(touched) if not each.problem]
@@ -512,6 +551,12 @@ class HttpWork:
 
     def release_all(self) -> None:
         self._release(set(self._held))
+
+
+def _named(change: Change, id_: str) -> Change:
+    """With an id, though its own is not known yet; an upsert as the update that it may be."""
+    action = Action.UPDATE if change.action is Action.UPSERT else change.action
+    return replace(change, id=change.id or id_, action=action)
 
 
 def _whole(touched: Touched, outcome: Outcome) -> Outcome:

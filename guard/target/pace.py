@@ -4,6 +4,7 @@ One pace is shared by everything Guard does with a target, so that two runs toge
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class Pace:
     """`async with pace:` around every call. `learn` takes the vendor's headers, `pause` its Retry-After."""
 
     def __init__(self, limits: Limits | None, headers: LimitHeaders | None) -> None:
+        self._is_limited = limits is not None
         limits = limits or _UNLIMITED
         self._requests, self._per_s = limits.requests, limits.per_s
         self._slots = asyncio.Semaphore(limits.concurrency)
@@ -59,6 +61,10 @@ class Pace:
             self._sent.popleft()
         full = len(self._sent) >= self._requests
         return max(self._paused_until - now, self._sent[0] + self._per_s - now if full else 0.0)
+
+    def seconds_for(self, calls: int) -> float | None:
+        """The least time for so many calls by anybody at all; None: there is no limit to tell it from."""
+        return max(0, math.ceil(calls / self._requests) - 1) * self._per_s if self._is_limited else None
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take over the limit that the vendor's own headers tell; it may differ from the documented one."""

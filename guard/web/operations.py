@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from guard.core.errors import Refused
 from guard.core.limits import KEY_CHARS_MAX
-from guard.core.model import Reversibility
+from guard.flows.foresee import foresee
 from guard.flows.guard import Guard
 from guard.flows.history import answer, told
-from guard.flows.operation import Asked, Screen, identify
+from guard.flows.operation import Asked, identify
 from guard.flows.protect import Records, protect
 from guard.flows.queued import accept
 from guard.settings import ClientSettings
@@ -96,7 +96,7 @@ async def operations(request: Request) -> Response:
     finally:
         body.close()
     if model.dry_run:
-        return Json(_dry_run(target, model, asked, records))
+        return Json(await foresee(guard, asked, records))
     return await _begin(request, guard, asked, records)
 
 
@@ -214,24 +214,3 @@ async def _records(guard: Guard, target: Target, model: OperationModel, body: Bo
     what = What(model.resource, model.action, guard.policy(model.target).records_max)
     with closing(source):
         return await checked(source, what, target)
-
-
-def _dry_run(target: Target, model: OperationModel, asked: Asked, records: Records | None) -> dict[str, Any]:
-    """What the operation would be, found without reading or writing at the target."""
-    screen = Screen(target, accept=True)
-    if records and records.first:
-        screen.note(target.reversal(records.first, None))
-    if records:
-        records.close()
-    return {
-        "id": None,
-        "status": "dry_run",
-        "target": model.target,
-        "resource": model.resource,
-        "action": model.action,
-        "records_total": asked.records,
-        "reversible": screen.level.value,
-        "reversible_reasons": sorted(screen.reasons),
-        "needs_accept_irreversible": screen.level is not Reversibility.FULL,
-        "side_effects": target.side_effects,
-    }

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from urllib.parse import unquote
 
 import orjson
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import OperationState, outcome_status
 from guard.core.limits import PASS_BYTES_MAX, REPLY_BYTES_MAX
+from guard.flows.foresee import Forecast
 from guard.flows.guard import Guard
 from guard.flows.operation import Asked
 from guard.flows.passthrough import Answer, pass_through
@@ -22,6 +24,7 @@ from guard.target.http import HttpTarget
 from guard.web.bodies import parts as received
 from guard.web.callers import Callers, refuse_foreign
 from guard.web.operations import idempotency_key_of, key_header
+from guard.web.problems import Json
 from handlers.base import READ, Reply, Route
 from handlers.base import Request as VendorRequest
 
@@ -34,6 +37,7 @@ _KEPT_HEADERS = re.compile(
     r"x-([a-z]+-)?ratelimit-.*|ratelimit.*|x-.*-remaining|x-request-id"
 )
 _RAW_HEADERS = ("content-encoding", "content-length")
+_SMALL_BYTES = 64 * 1024
 
 
 async def passing(request: Request) -> Response:
@@ -80,18 +84,25 @@ def vendor_path(scope: Scope) -> str:
 
 
 async def _read(request: Request, target: HttpTarget, path: str) -> Response:
-    """Reads go through untouched and unbuffered."""
+    """Reads go through untouched; unbuffered, unless they are small."""
     content = await _body(request)
     sent = target.client.stream(request.method, path, request.url.query, _headers(request), content)
     try:
-        response, headers = await sent.__aenter__()
+        async with AsyncExitStack() as held:
+            response, headers = await held.enter_async_context(sent)
+            kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k) or k in _RAW_HEADERS}
+            if _is_small(headers):  # most are: answering in one piece takes less time than the parts' bookkeeping
+                return Response(b"".join([part async for part in response.aiter_raw()]), response.status_code, kept)
+            return _Relayed(response.aiter_raw(), response.status_code, kept, held.pop_all().aclose)
     except (NotSent, NoAnswer) as error:
         raise Unavailable(
             "target_unavailable", f"{target.name} cannot be read: {error}. Nothing was written."
         ) from error
 
-    kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k) or k in _RAW_HEADERS}
-    return _Relayed(response.aiter_raw(), response.status_code, kept, lambda: sent.__aexit__(None, None, None))
+
+def _is_small(headers: Mapping[str, str]) -> bool:
+    size = headers.get("content-length", "")
+    return len(size) < 10 and size.isdecimal() and int(size) <= _SMALL_BYTES
 
 
 class _Relayed(StreamingResponse):
@@ -122,7 +133,7 @@ async def _write(
         method=request.method,
         path=path,
         params={name: unquote(value) for name, value in params.items()},
-        query=dict(request.query_params),
+        query={name: ",".join(request.query_params.getlist(name)) for name in request.query_params},
         headers=request.headers,
         body=_json(content),
     )
@@ -143,6 +154,10 @@ async def _write(
         scenario=key_header(request, "guard-scenario"),
         accept_irreversible=request.headers.get("guard-accept-irreversible", "").lower() in ("true", "1"),
     )
+    if _is_dry_run(request):
+        forecast = Forecast(target)
+        forecast.add(changes)
+        return Json(forecast.told(asked))
 
     async def forward(may_send: MayWrite) -> tuple[Answer, Reply]:
         query = request.url.query
@@ -198,6 +213,13 @@ def _headers(request: Request) -> dict[str, str]:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused("unsupported_media_type", "Send the body as it is, without Content-Encoding. Nothing was sent.")
     return {name: request.headers[name] for name in _ASKED_HEADERS if name in request.headers}
+
+
+def _is_dry_run(request: Request) -> bool:
+    given = request.headers.get("guard-dry-run", "0").lower()
+    if given not in ("1", "true", "0", "false"):  # whoever means a dry run must not find that it was none
+        raise Refused("invalid_request", "Guard-Dry-Run is 1 or 0. Nothing was written.")
+    return given in ("1", "true")
 
 
 def _json(content: bytes) -> object:

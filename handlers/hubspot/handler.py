@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from guard.core.errors import Refused
@@ -97,6 +98,10 @@ class HubSpot(Handler):
         self.resources = ByObject({**self.resources, **{n: self._object(n) for n in account.types}}, self._object)
         self.actions = ByObject({**self.actions, **dict.fromkeys(account.types, _ACTIONS)}, lambda _: _ACTIONS)
         self.routes = (*self.routes, *(route for name in account.types for route in routes_of(name)))
+
+    def traits_of(self, resource: str) -> Traits:
+        """No answer shows all links of a record."""
+        return self.traits if resource != LINKS else replace(self.traits, answer_carries_image=False)
 
     @staticmethod
     def _object(name: str) -> Resource:

@@ -21,12 +21,12 @@ class Calling(Joining):
     def test_everything_that_a_handler_must_decide_is_decided_in_its_own_class(self) -> None:
         cls, traits = type(self.handler), self.handler.traits
         decided = "name base_url traits resources routes actions side_effects".split()
-        assert [name for name in decided if name not in vars(cls)] == []
+        assert [name for name in decided if name not in {**vars(cls), **vars(self.handler)}] == []
         assert isinstance(traits, Traits)
         assert traits.read_max >= 1
         assert traits.write_max >= 1
         assert traits.limits is None or min(traits.limits.requests, traits.limits.per_s, traits.limits.concurrency) > 0
-        assert cls.base_url.startswith("https://")
+        assert cls.base_url.startswith("https://") or cls.structured_options
 
     def test_resources_actions_and_routes_name_each_other(self) -> None:
         known = self.handler.resources
@@ -63,7 +63,7 @@ class Calling(Joining):
         }
         for sample in self.samples:
             reversal = self.handler.reversal(self.change(sample, "delete"), None)
-            assert reversal.level is levels[self.handler.traits.restore_deleted]
+            assert reversal.level is levels[self.handler.traits_of(sample.resource).restore_deleted]
             assert bool(reversal.reason) == (reversal.level is not Reversibility.FULL)
 
     # What leaves for the vendor
@@ -76,7 +76,7 @@ class Calling(Joining):
                     self.handler.change(sample.resource, action, {**record(sample, action), "id": id_})
         for passed in self.passed:
             route, params = self.route(passed)
-            request = Request(passed.method, passed.path, dict.fromkeys(params, id_), {}, {}, passed.body)
+            request = Request(passed.method, passed.path, dict.fromkeys(params, id_), passed.query, {}, passed.body)
             if params:
                 with pytest.raises(Refused):
                     self.handler.changes(route, request)
@@ -109,7 +109,7 @@ class Calling(Joining):
         calls = self.handler.read(sample.resource, asked)
         for call, ids in calls:
             images |= self.handler.images(sample.resource, ids, vendor(call))
-        assert len(calls) == math.ceil(len(asked) / self.traits.read_max)
+        assert len(calls) == math.ceil(len(asked) / self.handler.traits_of(sample.resource).read_max)
         assert sorted(id_ for _, ids in calls for id_ in ids) == sorted(asked)
         assert [id_ for id_ in asked if images[id_] is None] == ["neverThere00000000000"]
 
@@ -117,7 +117,7 @@ class Calling(Joining):
         change = self.change(sample, "update")
         before = self._image(vendor, sample)
         (outcome,) = self.handler.outcomes([change], vendor(self.call(sample, "update")))
-        assert outcome.sealed is self.traits.answer_carries_image
+        assert outcome.sealed is self.handler.traits_of(sample.resource).answer_carries_image
         shown = {**(before if outcome.partial else {}), **(outcome.after or {})}
         shown = {name: value for name, value in shown.items() if value is not None}
         assert not outcome.sealed or shown == self._image(vendor, sample)

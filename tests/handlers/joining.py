@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from guard.core.model import Change, Reversibility
-from handlers.base import WRITE, Call, Handler, Reply, Request, Route, Traits
+from guard.core.model import Change, Image, Reversibility
+from handlers.base import WRITE, Call, Handler, Reply, Request, Route
 from scenarios.sandboxes import common
 from scenarios.sandboxes.common import Row, Sandbox, running
 from tests.handlers.vendor_spec import Exchange, VendorSpec
@@ -44,6 +44,8 @@ class Sample:
     """Sets that `update` names, each with a member that a person adds meanwhile."""
     lost: frozenset[str] = frozenset()
     """What the vendor's API cannot bring back with a deleted record, as the sandbox's rows name it, besides the id."""
+    before: Image = None
+    """The part of its pre-image without which no call can be made: a parent's id in the path."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Passed:
     method: str
     path: str
     body: Any = None
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 Tried = tuple[Sample, str]
@@ -83,7 +86,7 @@ class Joining:
     """The attributes of a class that joins. The sandbox takes TOKEN, and has neither limits nor latency."""
 
     handler: Handler
-    options: ClassVar[Mapping[str, str]] = {}
+    options: ClassVar[Mapping[str, Any]] = {}
     samples: Sequence[Sample]
     apart: frozenset[str] = frozenset()
     """Resources without samples: their records always exist, and hold but sets (links between others)."""
@@ -91,6 +94,8 @@ class Joining:
     """At least one request for each route of kind WRITE."""
     spec: ClassVar[VendorSpec | None] = None
     """The vendor's OpenAPI files, where they are at hand: all that is sent and answered is checked against them."""
+    dated: ClassVar[bool] = True
+    """Records tell when they were created. Where they do not, a creation whose answer is lost stays in doubt."""
     stamps: frozenset[str] = frozenset()
     """What the vendor changes in a record whenever it is written, as the sandbox's rows name it."""
 
@@ -139,7 +144,7 @@ class Joining:
 
     def call(self, sample: Sample, action: str) -> Call:
         """The last call by which the sample's change is written."""
-        step = self.handler.write([self.change(sample, action)], [None])[-1]
+        step = self.handler.write([self.change(sample, action)], [sample.before])[-1]
         return step[-1].call
 
     def route(self, passed: Passed) -> tuple[Route, dict[str, str]]:
@@ -149,7 +154,7 @@ class Joining:
 
     def changes(self, passed: Passed) -> list[Change]:
         route, params = self.route(passed)
-        request = Request(passed.method, passed.path, params, {}, {}, passed.body)
+        request = Request(passed.method, passed.path, params, passed.query, {}, passed.body)
         return self.handler.changes(route, request)
 
     def level(self, changes: Sequence[Change]) -> Reversibility:
@@ -165,10 +170,6 @@ class Joining:
 
     def writes(self) -> list[Route]:
         return [route for route in self.handler.routes if route.kind == WRITE]
-
-    @property
-    def traits(self) -> Traits:
-        return self.handler.traits
 
     def state(self, there: World | Served) -> State:
         """A copy of all that the vendor holds, without its own times, sets in one order."""

@@ -38,7 +38,10 @@ async def test_a_thousand_contacts_cost_ten_reads_and_ten_writes_and_so_does_the
     async with hubspot(tmp_path, records=1000) as world:
         before = everything(world)
         fields = {"jobtitle": "Wrong", "city": "", "salary_expectation": 1}
-        answer = await world.operate("update", [{"id": id_, "fields": fields} for id_ in rows(world)])
+        records = [{"id": id_, "fields": fields} for id_ in rows(world)]
+        told = await world.operate("update", records, dry_run=True)
+        assert (told["vendor_calls"], told["vendor_calls_of_revert"], await asked(world)) == (20, 20, [])
+        answer = await world.operate("update", records)
         assert sorted(await asked(world)) == [READ] * 10 + [UPDATE] * 10
         assert (answer["status"], answer["records_applied"]) == ("applied", 1000)
         since = len(await world.vendor_requests())

@@ -116,7 +116,7 @@ def true_answers(joined: Joining) -> Iterator[Answer]:
                 yield Answer("outcomes", joined.change(sample, action), ask(joined.call(sample, action)))
         for passed in joined.passed:
             app.state.sandbox.reset()
-            call = Call(method=passed.method, path=passed.path, body=passed.body)
+            call = Call(method=passed.method, path=passed.path, query=passed.query, body=passed.body)
             yield Answer("outcomes", joined.changes(passed)[0], ask(call))
 
 
@@ -234,7 +234,7 @@ class Total(Joining):
         passed = data.draw(st.sampled_from(list(self.passed)))
         route, params = self.route(passed)
         body = data.draw(spoilt(dict(passed.body)) if passed.body is not None else anything)
-        request = Request(passed.method, passed.path, params, {}, {}, body)
+        request = Request(passed.method, passed.path, params, passed.query, {}, body)
         try:
             changes = self.handler.changes(route, request)
         except Refused:

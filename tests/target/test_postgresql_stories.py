@@ -195,6 +195,18 @@ async def test_a_filter_in_place_of_ids(hr: Hr, sql: Sql) -> None:
     assert await both(sql) == before
 
 
+async def test_a_dry_run_of_a_filter_counts_its_rows_and_changes_none(hr: Hr, sql: Sql) -> None:
+    before, meant = await both(sql), {"team": 2, "salary": {"gt": 100}}
+
+    told = await hr.operate("update", filter=meant, fields={"salary": 0}, dry_run=True)
+    refused = await hr.operate("update", filter={"nope": 1}, fields={"salary": 0}, dry_run=True, status=422)
+
+    assert told["records_total"] == await sql.fetchval("SELECT count(*) FROM staff WHERE team = 2 AND salary > 100")
+    assert (told["status"], told["reversible_update"], told["vendor_calls"]) == ("dry_run", "full", None)
+    assert refused["code"] == "unknown_field"
+    assert await both(sql) == before
+
+
 async def test_a_filter_that_means_more_than_the_policy_allows_writes_nothing(hr: Hr, sql: Sql) -> None:
     before = await both(sql)
     policy = hr.guard.settings.targets["hr"].policy.model_copy(update={"records_max": 2400})

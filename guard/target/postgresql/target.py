@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.model import FULLY, Action, Change, Image, Key, Resource, Reversal, Reversibility
-from guard.target.base import MayWrite, always
+from guard.target.base import Calls, MayWrite, always
 from guard.target.postgresql.catalog import refuse_unless_guardable
 from guard.target.postgresql.database import Database
 from guard.target.postgresql.failures import understood
@@ -82,6 +82,14 @@ class PostgresTarget:
                 f"Triggers run when rows of {table.name} are deleted; what they did to other tables stays.",
             )
         return FULLY
+
+    def calls(self, changes: Sequence[Change]) -> Calls | None:
+        del changes
+        return None
+
+    def seconds_for(self, calls: int) -> float | None:
+        del calls
+        return None
 
     @asynccontextmanager
     async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[PostgresWork]:
