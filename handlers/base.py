@@ -32,6 +32,10 @@ WRITE = "write"
 DUPLICATE = "duplicate"
 """Failure code of a creation that the vendor refused because the record is there already: certainly not created."""
 
+UNKNOWN_FIELD = "unknown_field"
+"""Code of a refusal for a field that is not known, the handler's own or (as a failure) the vendor's. Either way the
+definitions of the resource's fields are read anew before the next use."""
+
 CREATED_INSTEAD = Failure("created_instead", "The target created a new record in place of the one its search named.")
 """Of an upsert: the record that the vendor's answer names is new, so taking it back is deleting it."""
 
@@ -168,7 +172,7 @@ class Request:
 
 
 class Handler(ABC):
-    """Knows one kind of system. Subclasses are stateless but for their settings."""
+    """Knows one kind of system. Subclasses are stateless but for their settings and what `learn` was given."""
 
     name: ClassVar[str]
     base_url: ClassVar[str]
@@ -199,6 +203,21 @@ class Handler(ABC):
     @abstractmethod
     def headers(self, credential: str) -> dict[str, str]:
         """Headers of every call: who Guard is, and the API's version."""
+
+    def describe(self, resource: str) -> list[Call]:
+        """The calls that read the definitions of this resource's fields; none: the handler knows them without.
+
+        Guard makes them before the resource is first used, and again when they are old or in doubt: see
+        guard/target/definitions.py.
+        """
+        del resource
+        return []
+
+    def learn(self, resource: str, replies: Sequence[Reply]) -> bool:
+        """Take in what the answers to `describe` say, in place of what was known. False: they do not tell; then what
+        was known stays."""
+        del resource, replies
+        return True
 
     @abstractmethod
     def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
@@ -289,7 +308,7 @@ class Handler(ABC):
 
 def unwritable(resource: str, names: Sequence[str]) -> Refused:
     listed = ", ".join(sorted(names)[:10])
-    return Refused("unknown_field", f"{resource} has no writable field named {listed}. Nothing was written.")
+    return Refused(UNKNOWN_FIELD, f"{resource} has no writable field named {listed}. Nothing was written.")
 
 
 def refuse_unknown_action(handler: Handler, resource: str, action: str) -> None:

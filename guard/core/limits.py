@@ -55,6 +55,12 @@ CLOCK_SKEW_S = 2.0
 """How far a vendor's clock may be from ours when a created record is recognised by its age. Small: beyond it the
 record stays in doubt and is reported, while a larger one might take somebody else's record for ours."""
 
+DEFINITIONS_S = 600.0
+"""How long a vendor's definitions of a resource's fields are used before they are read anew."""
+
+DEFINITIONS_AGAIN_S = 5.0
+"""Definitions that are in doubt are not read anew within this time: a misspelt field must not cost a call each time."""
+
 IDLE_JOURNALS_MAX = 64
 """Folded journals that a process remembers besides those in use."""
 

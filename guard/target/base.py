@@ -90,6 +90,11 @@ class Target(Protocol):
         """One record of a bulk operation as a change; `resource` was opened before. Raises Refused."""
         ...
 
+    async def renewed(self, resource: str) -> bool:
+        """After a refusal for an unknown field: True where the target's definitions were read anew just now, so that
+        the same record may be no longer refused. Raises Unavailable."""
+        ...
+
     def references(self, resource: str) -> Mapping[str, str]:
         """Fields that hold ids of other resources, where a re-created record gets a new id."""
         ...

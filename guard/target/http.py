@@ -28,9 +28,21 @@ from guard.core.model import (
 from guard.core.past import changed_fields, members
 from guard.target.base import MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
+from guard.target.definitions import Definitions
 from guard.target.locks import RecordLocks
 from guard.tasks import all_or_none, all_to_the_end
-from handlers.base import CREATED_INSTEAD, DUPLICATE, OTHER_RECORD, Call, Handler, Reply, Write
+from handlers.base import (
+    CREATED_INSTEAD,
+    DUPLICATE,
+    OTHER_RECORD,
+    UNKNOWN_FIELD,
+    Call,
+    Handler,
+    Reply,
+    Request,
+    Route,
+    Write,
+)
 
 log = structlog.get_logger()
 
@@ -54,6 +66,7 @@ class HttpTarget:
         self.traits = handler.traits
         self.side_effects = handler.side_effects
         self.locks = RecordLocks()
+        self.definitions = Definitions(name, handler, self._definition)
         self.referred_to = frozenset(
             named for resource in handler.resources.values() for named in resource.references.values()
         )
@@ -65,10 +78,24 @@ class HttpTarget:
         if name not in self.handler.resources:
             known = ", ".join(sorted(self.handler.resources))
             raise Refused("unknown_resource", f"{self.name} has no resource {name!r}; it has {known}.")
+        await self.definitions.ensure(name)
         return self.handler.resources[name]
 
     def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
         return self.handler.change(resource, action, record)
+
+    async def renewed(self, resource: str) -> bool:
+        return await self.definitions.renewed(resource)
+
+    async def changes(self, route: Route, request: Request) -> list[Change]:
+        """The changes of one of the vendor's own requests. Raises Refused (I8), Unavailable."""
+        await self.definitions.ensure(route.resource)
+        try:
+            return self.handler.changes(route, request)
+        except Refused as refused:
+            if refused.code != UNKNOWN_FIELD or not await self.renewed(route.resource):
+                raise
+        return self.handler.changes(route, request)
 
     def references(self, resource: str) -> Mapping[str, str]:
         return self.handler.resources[resource].references
@@ -97,6 +124,7 @@ class HttpTarget:
     async def read(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, Image]:
         """Raises Unavailable where a record's image cannot be had, for then nothing may be written. `some`: such a
         record is left out, and no reason not to read the others; raises only where none can be read."""
+        await self.definitions.ensure(resource)
         calls = self.handler.read(resource, ids)
         found = await all_or_none(*(self._images(resource, call, asked, some=some) for call, asked in calls))
         images = {id_: image for read, _ in found for id_, image in read.items()}
@@ -133,13 +161,18 @@ class HttpTarget:
     def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:
         """What an answer says, and "unknown" where the handler falls over it: what was sent must be accounted for."""
         try:
-            return self.handler.outcomes(changes, reply)
+            outcomes = self.handler.outcomes(changes, reply)
         except Exception:  # noqa: BLE001 - a vendor's answer may be anything; the records were sent already
             log.warning("answer_not_understood", target=self.name, status=reply.status)
             return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(changes)
+        for change, outcome in zip(changes, outcomes, strict=True):
+            if outcome.failure and outcome.failure.code == UNKNOWN_FIELD:
+                self.definitions.doubt(change.resource)
+        return outcomes
 
     async def find(self, change: Change) -> str | None:
         """The id of the record that a create or upsert would meet. Raises Refused where nothing tells."""
+        await self.definitions.ensure(change.resource)
         call = self.handler.find(change)
         if call is None:
             raise Refused("invalid_record", "Nothing in this record tells which one it is: name its id.")
@@ -163,14 +196,21 @@ class HttpTarget:
                 "target_unavailable", f"{self.name} cannot be read ({error}). Nothing was written; try again."
             ) from error
 
+    async def _definition(self, call: Call) -> Reply:
+        reply = await self._answer(call)
+        if reply.status in (401, 403):
+            raise _unreadable(self.name, reply)
+        return reply
+
     async def committed(self, receipt: str) -> bool | None:
         """An API has no transactions, so nothing ever asks with a receipt of one."""
         del receipt
         return None
 
     async def check(self) -> None:
-        """Any answer but a refusal of the credential will do: an unknown id is asked for."""
+        """Any answer but a refusal of the credential will do: an unknown id is asked for. Definitions must be had."""
         resource = next(iter(self.handler.resources))
+        await self.definitions.ensure(resource)
         (call, _), *_ = self.handler.read(resource, ["guardcheck0000000000"])
         reply = await self._answer(call)
         if reply.status in (401, 403) or reply.status >= 500:

@@ -91,7 +91,7 @@ async def operations(request: Request) -> Response:
                 "Fields beside the records would be ignored: each record has fields of its own. Nothing was written."
             )
             raise Refused("invalid_request", detail)
-        records = None if model.filter is not None else await _records(guard, target, model, body)
+        records = None if model.filter is not None else await _records_known(guard, target, model, body)
         asked = replace(_asked(request, client, model, body, records), run_key=run_key, idempotency_key=idempotency_key)
     finally:
         body.close()
@@ -191,6 +191,17 @@ def key_header(request: Request, name: str) -> str:
             "invalid_request", f"{name} must be printable and at most {KEY_CHARS_MAX} characters. Nothing was written."
         )
     return key
+
+
+async def _records_known(guard: Guard, target: Target, model: OperationModel, body: Body) -> Records:
+    """A field that is not known may have been made a minute ago: then the target's definitions are read anew."""
+    try:
+        return await _records(guard, target, model, body)
+    except Refused as refused:
+        if refused.code != "unknown_field" or not await target.renewed(model.resource):
+            raise
+    body.file.seek(0)
+    return await _records(guard, target, model, body)
 
 
 async def _records(guard: Guard, target: Target, model: OperationModel, body: Body) -> Records:

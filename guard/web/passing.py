@@ -127,7 +127,7 @@ async def _write(
         body=_json(content),
     )
     forwarded = _headers(request)
-    changes = target.handler.changes(route, asked_of_vendor)
+    changes = await target.changes(route, asked_of_vendor)
     if len(changes) > guard.policy(target.name).records_max:
         raise Refused("too_large", "The request touches more records than the target's policy allows.")
     asked = Asked(

@@ -475,6 +475,8 @@ class Sandbox:
         self.limiter = Limiter(limits) if limits else None
         self.faults: list[Fault] = []
         self.log = Log()
+        self.watchers: list[Callable[[Request, Reply, bool], None]] = []
+        """Told of each request, its answer and whether a fault had to do with it: a test may look at all of them."""
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._held: set[asyncio.Event] = set()
 
@@ -510,6 +512,8 @@ class Sandbox:
         else:
             reply = self._misbehave(request, fault)
         self._note(request, reply)
+        for told in self.watchers:
+            told(request, reply, fault is not None)
         return reply
 
     def _misbehave(self, request: Request, fault: Fault) -> Reply:

@@ -5,6 +5,7 @@ import pytest
 from handlers.highlevel import HighLevel
 from scenarios.sandboxes.highlevel_seed import LOCATION_ID
 from tests.handlers import highlevel_spec
+from tests.handlers.vendor_spec import VendorSpec, required
 
 
 @pytest.fixture(scope="session")
@@ -13,5 +14,5 @@ def handler() -> HighLevel:
 
 
 @pytest.fixture(scope="session")
-def spec() -> highlevel_spec.RequestSpec:
-    return highlevel_spec.load()
+def spec() -> VendorSpec:
+    return required(highlevel_spec.load())

@@ -12,7 +12,9 @@ from starlette.applications import Starlette
 
 from guard.core.model import Change, Image, Reversibility
 from handlers.base import WRITE, Call, Handler, Reply, Request, Route
+from scenarios.sandboxes import common
 from scenarios.sandboxes.common import Row, Sandbox, running
+from tests.handlers.vendor_spec import Exchange, VendorSpec
 from tests.world import World
 
 TOKEN = "sandbox-token"
@@ -70,6 +72,14 @@ Ask = Callable[[Call], Reply]
 class Served:
     sandbox: Sandbox
     url: str
+    exchanges: list[Exchange] = field(default_factory=list)
+    """What was asked of the sandbox and answered."""
+    judged: set[Exchange] = field(default_factory=set)
+    """Those that were found to be as the vendor's files have it."""
+
+    def watch(self, request: common.Request, reply: common.Reply, faulted: bool) -> None:
+        made = (request.method, request.path, request.query_string, request.body, reply.status, reply.body)
+        self.exchanges.append(Exchange(*made, faulted))
 
 
 class Joining:
@@ -80,6 +90,8 @@ class Joining:
     samples: Sequence[Sample]
     passed: Sequence[Passed]
     """At least one request for each route of kind WRITE."""
+    spec: ClassVar[VendorSpec | None] = None
+    """The vendor's OpenAPI files, where they are at hand: all that is sent and answered is checked against them."""
     stamps: frozenset[str] = frozenset()
     """What the vendor changes in a record whenever it is written, as the sandbox's rows name it."""
 
@@ -99,7 +111,9 @@ class Joining:
     def served(cls) -> Iterator[Served]:
         app = cls().sandbox()
         with running(app) as url:
-            yield Served(app.state.sandbox, url)
+            served = Served(app.state.sandbox, url)
+            served.sandbox.watchers.append(served.watch)
+            yield served
 
     @pytest.fixture
     def vendor(self, served: Served) -> Iterator[Ask]:
@@ -107,8 +121,17 @@ class Joining:
         served.sandbox.reset()
         with asking(self.handler, served.url) as ask:
             yield ask
+        self.refuse_unlike_spec(served)
 
     # What the suite makes of them
+
+    def refuse_unlike_spec(self, served: Served) -> None:
+        """Fail where something was sent, or answered, that the vendor's files do not have."""
+        fresh = set(served.exchanges) - served.judged
+        wrong = {each for exchange in fresh for each in (self.spec.violations(exchange) if self.spec else [])}
+        served.exchanges.clear()
+        served.judged.update(fresh)
+        assert sorted(wrong) == []
 
     def change(self, sample: Sample, action: str) -> Change:
         """The sample's change as the bulk door makes it. An upsert is one that finds its record."""

@@ -14,6 +14,7 @@ import handlers
 from guard.assembly import assemble
 from guard.core.model import Restore, Reversibility
 from tests.handlers.joining import ACTIONS, Joining, Passed, Sample, Served, State, Tried, record
+from tests.handlers.vendor_spec import required
 from tests.world import World, guarded, settings
 
 LOST_ANSWERS: list[dict[str, Any]] = [
@@ -46,6 +47,24 @@ class TakingBack(Joining):
         guard = assemble(made.model_copy(update={"targets": targets}))
         async with guarded(guard, served.sandbox, served.url) as world:
             yield world
+        self.refuse_unlike_spec(served)
+
+    async def test_all_that_is_sent_and_answered_is_as_the_vendors_own_files_have_it(
+        self, world: World, served: Served
+    ) -> None:
+        """Each action and its revert, and each of the vendor's own requests. (Whatever else this suite sends is looked
+        at, too, at the end of its test.)"""
+        spec = required(self.spec)
+        for sample in self.samples:
+            for action in self.handler.actions[sample.resource]:
+                if action in ACTIONS:
+                    world.sandbox.reset()
+                    await world.revert(await self.operate(world, sample, action))
+        for passed in self.passed:
+            world.sandbox.reset()
+            await self.through(world, passed, accept="true")
+        assert len({(each.method, each.path) for each in served.exchanges}) > len(self.samples)
+        assert [wrong for each in served.exchanges for wrong in spec.violations(each)] == []
 
     async def test_every_action_of_the_bulk_door_is_taken_back(self, world: World, tried: Tried) -> None:
         (sample, action), before = tried, self.state(world)

@@ -10,7 +10,7 @@ from guard.core.model import Action, Change, Image, Outcome, Reversibility, Stat
 from handlers.base import Reply
 from handlers.highlevel import HighLevel
 from scenarios.sandboxes.highlevel_seed import LOCATION_ID
-from tests.handlers.highlevel_spec import RequestSpec
+from tests.handlers.vendor_spec import VendorSpec
 
 ID, OTHER = "abcDEF1234567890abcD", "zyxWVU1234567890zyxW"
 HANDLER = HighLevel({"location_id": LOCATION_ID})
@@ -366,7 +366,7 @@ def test_whatever_is_restored_no_read_only_key_is_written(resource: str) -> None
 
 
 @pytest.mark.parametrize("resource", ["contacts", "opportunities"])
-def test_every_body_is_one_that_the_vendors_own_schema_allows(spec: RequestSpec, resource: str) -> None:
+def test_every_body_is_one_that_the_vendors_own_schema_allows(spec: VendorSpec, resource: str) -> None:
     restored, _, created = restoring(full_image(resource), resource)
     for change in (restored, created):
         for method, path, body in calls(change):
@@ -378,7 +378,7 @@ def test_every_body_is_one_that_the_vendors_own_schema_allows(spec: RequestSpec,
     [("contacts", name) for name in "postalCode country dnd assignedTo dateOfBirth email tags dndSettings.SMS".split()]
     + [("opportunities", name) for name in ("assignedTo", "monetaryValue", "customFields.cf")],
 )
-def test_a_field_is_cleared_with_a_value_of_its_own_type(spec: RequestSpec, resource: str, name: str) -> None:
+def test_a_field_is_cleared_with_a_value_of_its_own_type(spec: VendorSpec, resource: str, name: str) -> None:
     ((method, path, body),) = calls(update({name: None}, resource))
 
     jsonschema.validate(body, spec.body(method, path))

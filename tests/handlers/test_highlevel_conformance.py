@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from handlers.highlevel import HighLevel
 from scenarios.sandboxes import highlevel as vendor
 from scenarios.sandboxes import highlevel_seed as seed
+from tests.handlers import highlevel_spec
 from tests.handlers.conformance import HandlerConformance
 from tests.handlers.joining import Passed, Sample
 
@@ -24,6 +25,7 @@ FOLLOWERS = {"followers": [], "isRemoveAllFollowers": False, "followersActionTyp
 class TestHighLevel(HandlerConformance):
     options: ClassVar = {"location_id": seed.LOCATION_ID}
     handler = HighLevel(options)
+    spec = highlevel_spec.load()
     stamps = frozenset({"dateUpdated", "updatedAt", "lastStatusChangeAt", "lastStageChangeAt"})
     samples = (
         Sample(

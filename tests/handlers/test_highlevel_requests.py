@@ -9,7 +9,7 @@ from guard.core.errors import Refused
 from guard.core.model import Action, Change
 from handlers.base import READ, Request
 from handlers.highlevel import HighLevel
-from tests.handlers.highlevel_spec import RequestSpec
+from tests.handlers.vendor_spec import VendorSpec
 
 ID, OTHER = "abcDEF1234567890abcD", "zyxWVU1234567890zyxW"
 
@@ -43,19 +43,19 @@ def concrete(path: str) -> str:
     return re.sub(r"\{\w+\}", ID, path.replace("{type}", "add"))
 
 
-def test_every_write_of_the_vendor_is_routed_or_deliberately_refused(handler: HighLevel, spec: RequestSpec) -> None:
+def test_every_write_of_the_vendor_is_routed_or_deliberately_refused(handler: HighLevel, spec: VendorSpec) -> None:
     routed = {(method, path) for method, path in spec.writes() if handler.route(method, concrete(path))}
 
     assert set(spec.writes()) - routed == REFUSED
 
 
-def test_only_the_vendors_searches_pass_as_reads(handler: HighLevel, spec: RequestSpec) -> None:
+def test_only_the_vendors_searches_pass_as_reads(handler: HighLevel, spec: VendorSpec) -> None:
     kinds = {(m, p): found[0].kind for m, p in spec.writes() if (found := handler.route(m, concrete(p)))}
 
     assert {request for request, kind in kinds.items() if kind == READ} == READS
 
 
-def test_no_route_of_ours_is_unknown_to_the_vendor(handler: HighLevel, spec: RequestSpec) -> None:
+def test_no_route_of_ours_is_unknown_to_the_vendor(handler: HighLevel, spec: VendorSpec) -> None:
     known = {(method, re.sub(r"\{\w+\}", "{}", path).rstrip("/")) for method, path in spec.writes()}
 
     assert {(route.method, re.sub(r"\{\w+\}", "{}", route.path)) for route in handler.routes} <= known

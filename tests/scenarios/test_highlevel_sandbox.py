@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -27,6 +25,9 @@ from scenarios.sandboxes.highlevel import (
     normal_phone,
     rate_limits,
 )
+from tests.handlers import highlevel_spec
+from tests.handlers.highlevel_spec import LIVE_FIELDS
+from tests.handlers.vendor_spec import VendorSpec, required
 
 HEADERS = {"Authorization": f"Bearer {DEFAULT_TOKEN}", "Version": VERSION}
 LOCATION = seeds.LOCATION_ID
@@ -1011,67 +1012,9 @@ def test_birthdays_are_kept_in_one_format(written: str) -> None:
 # --- the vendor's own schemas -----------------------------------------------------------------------------------
 
 
-class Spec:
-    """The vendor's OpenAPI files, corrected where they contradict themselves or the live API.
-
-    - `{"type": "object"}` without properties, and arrays of `{"type": "array"}`, stand for "anything" in these
-      generated files (their own examples are numbers, strings and objects).
-    - `responses` of bulk tags are strings by schema and objects in the example beside it.
-    - a custom field's `value` is a string by schema; written and read, multi-select fields are lists and
-      monetary ones numbers.
-    - opportunity search answers typed keys in place of `fieldValue` (the vendor's issue #87).
-    """
-
-    FILES = ("contacts", "opportunities", "businesses", "locations")
-
-    def __init__(self, folder: Path) -> None:
-        self.files = {name: json.loads((folder / f"{name}.json").read_text()) for name in self.FILES}
-        self.common = json.loads((folder / "common-schemas.json").read_text())
-        contacts, deals = (self.files[name]["components"]["schemas"] for name in ("contacts", "opportunities"))
-        contacts["UpdateTagsResponseDTO"]["properties"]["responses"]["items"] = {"type": "object"}
-        contacts["CustomFieldSchema"]["properties"]["value"] = {}
-        deals["CustomFieldResponseSchema"] = {"type": "object", "required": ["id"]}
-
-    def schema(self, method: str, path: str, status: int) -> Row | None:
-        for document in self.files.values():
-            for template, methods in document["paths"].items():
-                if self._same(template, path) and method.lower() in methods:
-                    answer = methods[method.lower()]["responses"].get(str(status), {})
-                    schema = answer.get("content", {}).get("application/json", {}).get("schema")
-                    return self._plain(schema, document) if schema else None
-        return None
-
-    def _same(self, template: str, pattern: str) -> bool:
-        one, two = template.strip("/").split("/"), pattern.strip("/").split("/")
-        pairs = zip(one, two, strict=False)
-        return len(one) == len(two) and all(a == b or (a[0] == "{" and b[0] == ":") for a, b in pairs)
-
-    def _plain(self, node: Any, document: Row) -> Any:
-        """References put in place, OpenAPI's `nullable` in JSON Schema's words, the generator's "anything" as such."""
-        if isinstance(node, list):
-            return [self._plain(item, document) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            file, _, pointer = node["$ref"].partition("#/")
-            target: Any = self.common if file else document
-            for step in pointer.split("/"):
-                target = target[step]
-            return self._plain(target, document)
-        if node in ({"type": "object"}, {"type": "array"}) or set(node) == {"type", "example"} == {"object"}:
-            return {}
-        plain = {name: self._plain(value, document) for name, value in node.items() if name != "example"}
-        if node.get("nullable"):
-            plain["type"] = [plain["type"], "null"]
-        return {} if plain == {"type": "object", "description": plain.get("description")} else plain
-
-
 @pytest.fixture(scope="session")
-def spec() -> Spec:
-    folder = os.environ.get("GUARD_VENDOR_SPECS")
-    if not folder:
-        pytest.skip("GUARD_VENDOR_SPECS does not name a folder with the vendors' OpenAPI files")
-    return Spec(Path(folder) / "highlevel")
+def spec() -> VendorSpec:
+    return required(highlevel_spec.load(*highlevel_spec.BESIDES))
 
 
 def calls(person: str, other: str, deal: str) -> list[tuple[str, str, dict[str, str], Any, int]]:
@@ -1163,32 +1106,34 @@ class TestAgainstTheVendorsSpec:
         assert {(method, pattern) for method, pattern, _ in vendor(seeded)._table()} == asked
 
     async def test_every_answer_is_valid_against_the_vendors_schema(
-        self, crm: Client, seeded: Starlette, people: list[str], deal: str, spec: Spec
+        self, crm: Client, seeded: Starlette, people: list[str], deal: str, spec: VendorSpec
     ) -> None:
         checked = 0
         # Contact 7 refuses messages, and so shows the richest image; 20 has an opportunity of its own.
         for method, pattern, params, sent, status in calls(people[7], people[20], deal):
             reply = await call(crm, seeded, method, pattern, params, sent)
             assert reply.status_code == status, (method, pattern, reply.text)
-            schema = spec.schema(method, pattern, status)
+            schema = spec.answer(method, pattern.replace(":", ""), status)
             if schema is not None:
                 jsonschema.validate(reply.json(), schema)
                 checked += 1
         assert checked > 45
 
-    async def test_a_refusal_for_want_of_a_token_is_valid_too(self, crm: Client, spec: Spec) -> None:
+    async def test_a_refusal_for_want_of_a_token_is_valid_too(self, crm: Client, spec: VendorSpec) -> None:
         reply = await crm.get("/contacts/any", headers={"Authorization": ""})
-        schema = spec.schema("GET", "/contacts/:contactId", 401)
+        schema = spec.answer("GET", "/contacts/any", 401)
         assert schema is not None
         jsonschema.validate(reply.json(), schema)
 
-    async def test_every_writable_field_of_the_spec_is_taken(self, crm: Client, people: list[str], spec: Spec) -> None:
-        dto = spec.files["contacts"]["components"]["schemas"]["UpdateContactDto"]["properties"]
+    async def test_every_writable_field_of_the_spec_is_taken(
+        self, crm: Client, people: list[str], spec: VendorSpec
+    ) -> None:
+        dto = spec.documents["contacts.json"]["components"]["schemas"]["UpdateContactDto"]["properties"]
         examples = {name: field["example"] for name, field in dto.items() if "example" in field}
         assert len(examples) > 15
         reply = await put(crm, people[0], **examples, customFields=[], dndSettings={}, inboundDndSettings={})
         assert reply.status_code == 200, reply.text
-        assert dto.keys() - examples.keys() == {"customFields", "dndSettings", "inboundDndSettings"}
+        assert dto.keys() - examples.keys() - {*LIVE_FIELDS} == {"customFields", "dndSettings", "inboundDndSettings"}
 
 
 async def test_routes_are_the_same_without_the_fixtures_settings() -> None:

@@ -49,6 +49,11 @@ class PostgresTarget:
             raise Refused("unknown_action", f"{resource} takes {', '.join(ACTIONS)}; not {action!r}.")
         return requested(self._database.tables[resource], Action(action), record)
 
+    async def renewed(self, resource: str) -> bool:
+        """The catalog was read when the operation began."""
+        del resource
+        return False
+
     def references(self, resource: str) -> Mapping[str, str]:
         """None that matter: a row that comes back has the id it had."""
         del resource
