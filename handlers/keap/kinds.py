@@ -173,7 +173,9 @@ KINDS = {
     ),
 }
 
-FLAGS = _words("include_in_forecast is_pinned completed accepted")
+OFF = _words("is_pinned completed accepted")
+"""Flags that are off where nothing is said of them."""
+FLAGS = OFF | {"include_in_forecast"}
 NUMBERS = _words("projected_revenue_low projected_revenue_high remind_time_mins")
 TIMES = _words("next_action_time estimated_close_time completion_time due_time birth_date anniversary_date")
 REFERENCES = _words("company contact_id stage_id user_id opportunity_id owner_id leadsource_id affiliate_id")

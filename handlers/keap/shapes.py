@@ -12,7 +12,20 @@ from typing import Any
 from guard.core.errors import Refused
 from guard.core.model import Change, Fields, Image
 from handlers.base import unwritable
-from handlers.keap.kinds import CUSTOM, FLAGS, KINDS, NUMBERS, REFERENCES, RESOURCES, SINGLE, SLOTS, STATUS, TAGS, Kind
+from handlers.keap.kinds import (
+    CUSTOM,
+    FLAGS,
+    KINDS,
+    NUMBERS,
+    OFF,
+    REFERENCES,
+    RESOURCES,
+    SINGLE,
+    SLOTS,
+    STATUS,
+    TAGS,
+    Kind,
+)
 
 DUPLICATES = "duplicate_option"
 """Of an upsert, beside its fields: by what Keap looks for the contact. A completed change has it no more."""
@@ -62,7 +75,7 @@ def _found(resource: str, record: Mapping[str, Any]) -> dict[str, Any]:
             image |= {"is_pinned": value not in _EMPTY, name: value}
         elif name in known(resource) and name != "id":
             image[name] = value
-    image = {name: value for name, value in image.items() if value not in _EMPTY}
+    image = {name: v for name, v in image.items() if v not in _EMPTY and not (name in OFF and v is False)}
     unseen = sorted(name for name in kind.lists if name not in record)
     return {**image, **({UNSEEN: unseen} if unseen else {})}
 
@@ -243,7 +256,7 @@ def update(resource: str, fields: Fields, before: Image) -> tuple[dict[str, Any]
     plain = {name: value for name, value in fields.items() if name in kind.writable - kind.lists}
     body = {name: there[name] for name in kind.needs if there.get(name)}
     for name, value in plain.items():
-        if value is not None or name in kind.texts:
+        if value is not None or name in kind.texts | FLAGS:
             body[name] = _sent(name, value)
         else:
             body.pop(name, None)
@@ -264,4 +277,6 @@ def _items(name: str, members: Mapping[str, Any], *, told: bool = False) -> list
 def _sent(name: str, value: Any) -> Any:
     if name == "company":
         return {"id": value}
-    return "" if value is None else value
+    if value is None:
+        return False if name in FLAGS else ""
+    return value

@@ -334,7 +334,8 @@ class Keap(Vendor):
         return row
 
     def _put(self, kind: Kind, row: Row) -> Row:
-        return self.tables[kind.name].put({**row, kind.stamps[1]: self._now()})
+        there = {name: value for name, value in row.items() if value is not None}
+        return self.tables[kind.name].put({**there, kind.stamps[1]: self._now()})
 
     def _drop(self, name: str, key: str) -> None:
         """Trap 11: what hangs on a record goes with it, or loses it."""
@@ -345,7 +346,7 @@ class Keap(Vendor):
                     self._drop(other, child)
         elif name == "companies":
             for child in self.contacts.find("company_id", key):
-                self.contacts.put({**self.contacts.rows[child], "company": None})
+                self.contacts.put({n: v for n, v in self.contacts.rows[child].items() if n != "company"})
         elif name == "opportunities":
             for child in self.tasks.find("opportunity_id", key):
                 self.tasks.put({n: v for n, v in self.tasks.rows[child].items() if n != "opportunity_id"})
@@ -390,7 +391,8 @@ class Keap(Vendor):
                 view["assigned_to_user"] = {"id": view.pop("user_id")} if view.get("user_id") else None
                 view["created_by_user_id"] = "1"
             case _:
-                view["created_by_user_id"] = "1"
+                off = {"completed": False, "accepted": False}
+                view = {**off, **view, "created_by_user_id": "1"}
         return view
 
     def _company(self, key: str | None) -> Row | None:
@@ -470,7 +472,7 @@ class Keap(Vendor):
         lists: Row = {name: {} for name in LISTS} if kind.name == "contacts" else {"custom_fields": {}}
         blank: Row = {"id": self._new_id(), **lists, kind.stamps[0]: self._now()}
         if kind.name == "contacts":
-            blank |= {"company": None, "tag_ids": [], "applied": {}, "score_value": "0"}
+            blank |= {"tag_ids": [], "applied": {}, "score_value": "0"}
         return self._write(kind, blank, body, list(body))
 
     def update(self, request: Request, kind: Kind, key: str) -> Reply:
@@ -553,9 +555,11 @@ class Keap(Vendor):
         return _without_empty({slot: normal_email(each.get("email", "")) for slot, each in kept.items()})
 
     def _derive(self, kind: Kind, old: Row, new: Row) -> None:
+        for name in ("completed", "accepted", "is_pinned"):
+            if new.get(name) is False:  # what is off is not kept
+                del new[name]
         if kind.name == "notes":
-            pinned = bool(new.pop("is_pinned", bool(old.get("pinned_at"))))
-            new["pinned_at"] = (old.get("pinned_at") or self._now()) if pinned else None
+            new["pinned_at"] = (old.get("pinned_at") or self._now()) if new.get("is_pinned") else None
         if kind.name == "tasks" and bool(new.get("completed")) != bool(old.get("completed")):
             new["completion_time"] = (new.get("completion_time") or self._now()) if new.get("completed") else None
         for name, table in (("contact_id", self.contacts), ("opportunity_id", self.opportunities)):

@@ -111,7 +111,7 @@ def contacts(records: int, seed: int) -> Iterator[dict[str, Any]]:
             "owner_id": USERS[n % 3],
             "time_zone": "America/Phoenix",
             "source_type": "IMPORT",
-            "company": "5001" if n % 4 == 0 else None,
+            **({"company": "5001"} if n % 4 == 0 else {}),
             "email_addresses": {
                 "EMAIL1": f"{given}.{family}.{n}@example.com".lower(),
                 "EMAIL2": f"home.{n}@example.net",

@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from handlers.keap import Keap
 from scenarios.sandboxes import keap as vendor
 from scenarios.sandboxes import keap_seed as seed
+from tests.handlers import keap_spec
 from tests.handlers.conformance import HandlerConformance
 from tests.handlers.joining import Passed, Sample
 
@@ -26,7 +27,8 @@ def _at(resource: str, id_: str) -> str:
 
 class TestKeap(HandlerConformance):
     handler = Keap({})
-    stamps = frozenset({"update_time", "last_updated_time", "modification_time"})
+    spec = keap_spec.load()
+    stamps = frozenset({"update_time", "last_updated_time", "modification_time", "pinned_at"})
     samples = (
         Sample(
             resource="contacts",
@@ -87,7 +89,7 @@ class TestKeap(HandlerConformance):
             create={"contact_id": HOST, "title": "New", "user_id": seed.USERS[0]},
             identity={"contact_id": NOTE["contact_id"], "title": NOTE["title"]},
             lost=frozenset({"create_time"}),
-            before={"contact_id": NOTE["contact_id"]},
+            before={name: NOTE[name] for name in ("contact_id", "user_id", "title")},
         ),
         Sample(
             resource="tasks",
