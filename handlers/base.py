@@ -243,6 +243,11 @@ class Handler(ABC):
         del change
         return None
 
+    def finds(self, changes: Sequence[Change]) -> list[tuple[Call, tuple[int, ...]]]:
+        """The fewest calls that find these, each with the positions of the changes that `found` may ask its answer
+        about. What nothing identifies is left out. By default one call each, that of `find`."""
+        return [(call, (i,)) for i, change in enumerate(changes) if (call := self.find(change))]
+
     def found(self, change: Change, reply: Reply) -> str | None:
         """The id in the answer to `find`; None: there is no such record. Raises Refused where it cannot tell."""
         del change, reply
@@ -273,6 +278,13 @@ class Handler(ABC):
 
         The last call of each change should be the one whose answer carries the post-image, where there is one.
         """
+
+    def parts(self, write: Write, reply: Reply) -> list[Write]:
+        """Smaller calls to send in place of one that the vendor refused as a whole, for the sake of some of its
+        records; empty: it was not so, or it cannot be made smaller. Each is asked about again if it is refused, too.
+        """
+        del write, reply
+        return []
 
     @abstractmethod
     def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:

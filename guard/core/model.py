@@ -80,13 +80,18 @@ class Status(StrEnum):
 
 
 class Outcome(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one change. `after` counts only where `sealed`: the post-image is known."""
+    """What became of one change. `after` counts only where `sealed`: the post-image is known.
+
+    `partial`, which only a handler says of an answer: `after` has just what the answer shows, with None for what it
+    shows to be empty; the rest is as it was before. Guard puts the two together before anybody else sees it.
+    """
 
     status: Status
     id: str | None = None
     after: Image = None
     sealed: bool = False
     failure: Failure | None = None
+    partial: bool = False
 
 
 class Restore(StrEnum):

@@ -135,7 +135,7 @@ class _Passing:
             answer, reply = await forward(self._lease.may_write)
             outcomes = [
                 outcome if each.problem is None else Outcome(status=Status.FAILED, failure=each.problem)
-                for each, outcome in zip(touched, self._target.outcomes(changes, reply), strict=True)
+                for each, outcome in zip(touched, self._target.outcomes(touched, reply), strict=True)
             ]
         except NotSent as error:
             outcomes = [_without_answer(Status.FAILED, "not_sent", str(error))] * len(changes)

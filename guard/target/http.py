@@ -51,6 +51,7 @@ TWICE = Failure("duplicate_record", "Another record of this operation is the sam
 _NOT_SENT = Failure("not_sent", "The target could not be reached; nothing was written.")
 _STOPPED = Failure("not_sent", "It was stopped before this was sent; nothing was written.")
 _NO_ANSWER = Failure("no_answer", "The target's answer was lost; it may have been written.")
+_NAMELESS = "Nothing in this record tells which one it is: name its id."
 _NO_CALL = Failure("not_writable", "The target has no call that writes this.")
 _NOT_SHOWN = Failure("not_shown", "The target answered that it was done, and does not show it. A revert looks again.")
 _PARTLY = Failure("partly_applied", "The target wrote only a part of it.")
@@ -135,6 +136,7 @@ class HttpTarget:
     async def _images(
         self, resource: str, call: Call, asked: Sequence[str], *, some: bool
     ) -> tuple[dict[str, Image], Unavailable | None]:
+        found: dict[str, Image] = {}
         try:
             reply = await self._answer(call)
             found = self.handler.images(resource, asked, reply)
@@ -143,7 +145,7 @@ class HttpTarget:
         except Unavailable as error:
             if not some:
                 raise
-            return {}, error
+            return found, error
         return found, None
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
@@ -158,28 +160,58 @@ class HttpTarget:
         told = [self.handler.attached(resource, reply) for reply in replies]
         return None if None in told else frozenset(key for keys in told for key in keys or ())
 
-    def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:
+    def outcomes(self, touched: Sequence[Touched], reply: Reply) -> list[Outcome]:
         """What an answer says, and "unknown" where the handler falls over it: what was sent must be accounted for."""
         try:
-            outcomes = self.handler.outcomes(changes, reply)
+            outcomes = self.handler.outcomes([each.change for each in touched], reply)
         except Exception:  # noqa: BLE001 - a vendor's answer may be anything; the records were sent already
             log.warning("answer_not_understood", target=self.name, status=reply.status)
-            return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(changes)
-        for change, outcome in zip(changes, outcomes, strict=True):
+            return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(touched)
+        for each, outcome in zip(touched, outcomes, strict=True):
             if outcome.failure and outcome.failure.code == UNKNOWN_FIELD:
-                self.definitions.doubt(change.resource)
-        return outcomes
+                self.definitions.doubt(each.change.resource)
+        return [_whole(each, outcome) for each, outcome in zip(touched, outcomes, strict=True)]
 
     async def find(self, change: Change) -> str | None:
-        """The id of the record that a create or upsert would meet. Raises Refused where nothing tells."""
-        await self.definitions.ensure(change.resource)
-        call = self.handler.find(change)
-        if call is None:
-            raise Refused("invalid_record", "Nothing in this record tells which one it is: name its id.")
-        reply = await self._answer(call)
-        if not 200 <= reply.status < 300 or reply.json() is None:
-            raise _unreadable(self.name, reply)
-        return self.handler.found(change, reply)
+        """The id of the record that a create or upsert would meet. Raises Refused where nothing tells, Unavailable."""
+        (found,) = await self.find_all([change])
+        if isinstance(found, GuardError):
+            raise found
+        return found
+
+    async def find_all(self, changes: Sequence[Change], *, some: bool = False) -> list[str | GuardError | None]:
+        """As `find`, for many at once; in place of an id the Refused that says why nothing tells.
+
+        Raises Unavailable where a search cannot be made; `some`: that stands in place of the id, too.
+        """
+        for resource in {change.resource for change in changes}:
+            await self.definitions.ensure(resource)
+        found: list[str | GuardError | None] = [Refused("invalid_record", _NAMELESS)] * len(changes)
+        calls = self.handler.finds(changes)
+        answers = await all_or_none(
+            *(self._find([changes[p] for p in positions], call, some=some) for call, positions in calls)
+        )
+        for (_, positions), told in zip(calls, answers, strict=True):
+            for position, each in zip(positions, told, strict=True):
+                found[position] = each
+        return found
+
+    async def _find(self, changes: Sequence[Change], call: Call, *, some: bool) -> list[str | GuardError | None]:
+        try:
+            reply = await self._answer(call)
+            if not 200 <= reply.status < 300 or reply.json() is None:
+                raise _unreadable(self.name, reply)
+        except Unavailable as error:
+            if not some:
+                raise
+            return [error] * len(changes)
+        return [self._found(change, reply) for change in changes]
+
+    def _found(self, change: Change, reply: Reply) -> str | GuardError | None:
+        try:
+            return self.handler.found(change, reply)
+        except Refused as refused:
+            return refused
 
     def created_since(self, resource: str, image: Image, since: datetime) -> bool:
         try:
@@ -247,19 +279,22 @@ class HttpWork:
         pass
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
-        found = await all_or_none(*(self._resolve(change) for change in changes))
+        found = await self._resolve(changes)
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)
         return [self._with_image(touched, images) for touched in found]
 
-    async def _resolve(self, change: Change) -> Touched:
+    async def _resolve(self, changes: Sequence[Change]) -> list[Touched]:
         """An upsert becomes what it will be; of two that mean the same record, the second is not sent."""
+        nameless = [i for i, change in enumerate(changes) if change.action is Action.UPSERT and not change.id]
+        ids = dict(zip(nameless, await self._target.find_all([changes[i] for i in nameless]), strict=True))
+        return [self._resolved_as(change, ids.get(i, change.id)) for i, change in enumerate(changes)]
+
+    def _resolved_as(self, change: Change, id_: str | GuardError | None) -> Touched:
         if change.action is not Action.UPSERT:
             return Touched(change, None)
-        try:
-            id_ = change.id or await self._target.find(change)
-        except Refused as error:
-            return Touched(change, None, Failure(error.code, error.detail))
+        if isinstance(id_, GuardError):
+            return Touched(change, None, Failure(id_.code, id_.detail))
         if id_ is None:
             return Touched(replace(change, action=Action.CREATE), None)
         if (change.resource, id_) in self._resolved:
@@ -289,14 +324,12 @@ class HttpWork:
 
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
         sendable = [i for i, each in enumerate(touched) if not each.problem]
-        changes = [touched[i].change for i in sendable]
-        answers: list[list[Outcome]] = [[] for _ in changes]
-        for step in self._handler.write(changes, [touched[i].before for i in sendable]):
+        sent = [touched[i] for i in sendable]
+        answers: list[list[Outcome]] = [[] for _ in sent]
+        for step in self._handler.write([each.change for each in sent], [each.before for each in sent]):
             # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
             live = [w for w in step if not all(_gave_up(answers[p]) for p in w.positions)]
-            for write, outcomes in zip(
-                live, await all_to_the_end(*(self._send(changes, w) for w in live)), strict=True
-            ):
+            for write, outcomes in zip(live, await all_to_the_end(*(self._send(sent, w) for w in live)), strict=True):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
         result = [_not_sent(each) for each in touched]
@@ -304,8 +337,8 @@ class HttpWork:
             result[i] = merged(given)
         return result
 
-    async def _send(self, changes: Sequence[Change], write: Write) -> list[Outcome]:
-        theirs = [changes[position] for position in write.positions]
+    async def _send(self, sent: Sequence[Touched], write: Write) -> list[Outcome]:
+        theirs = [sent[position] for position in write.positions]
         try:
             reply = await self._target.client.write(write.call, self._may_write)
         except NotSent:
@@ -313,64 +346,87 @@ class HttpWork:
             return [Outcome(status=Status.FAILED, failure=failure)] * len(theirs)
         except NoAnswer:
             return [Outcome(status=Status.UNKNOWN, failure=_NO_ANSWER)] * len(theirs)
+        if parts := self._handler.parts(write, reply):
+            return await self._send_parts(sent, write, parts)
         return self._target.outcomes(theirs, reply)
 
+    async def _send_parts(self, sent: Sequence[Touched], write: Write, parts: Sequence[Write]) -> list[Outcome]:
+        """What one record is refused for must not keep the others of its batch from being written."""
+        told: dict[int, Outcome] = {}
+        for part in parts:  # one after the other: of a large batch there would be many at once
+            told |= dict(zip(part.positions, await self._send(sent, part), strict=True))
+        return [told[position] for position in write.positions]
+
     async def after(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        pairs = list(zip(touched, outcomes, strict=True))
         try:
-            named = await all_to_the_end(*(self._to_read(each, outcome) for each, outcome in pairs))
-            shown = await self._read_back(key for key in named if key)
+            (settled,) = await all_to_the_end(self._settled(touched, outcomes))
         finally:
             self._release((each.change.resource, str(each.change.id)) for each in touched)
-        return [self._settled(*pair, key, shown) for pair, key in zip(pairs, named, strict=True)]
+        return settled
 
-    async def _to_read(self, touched: Touched, outcome: Outcome) -> Key | None:
-        """The record that has to be read before it is known what became of the change; None: none has, or can."""
-        change = touched.change
+    async def _settled(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Read back what the answers did not tell, in the fewest calls. Where that fails an outcome stays as it is:
+        not sealed."""
+        pairs = list(zip(touched, outcomes, strict=True))
+        ids = [self._id_to_read(each, outcome) for each, outcome in pairs]
+        searched = [i for i, (each, outcome) in enumerate(pairs) if self._must_search(each, outcome)]
+        found = await self._target.find_all([touched[i].change for i in searched], some=True)
+        for i, id_ in zip(searched, found, strict=True):
+            ids[i] = ids[i] if isinstance(id_, GuardError) else id_
+        images = await self._read_back(
+            [(each.change.resource, id_) for each, id_ in zip(touched, ids, strict=True) if id_]
+        )
+        return [self._settle(*pair, id_, images) for pair, id_ in zip(pairs, ids, strict=True)]
+
+    def _must_search(self, touched: Touched, outcome: Outcome) -> bool:
+        """An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same."""
+        if touched.problem or touched.change.action is not Action.CREATE or outcome.failure == OTHER_RECORD:
+            return False
+        refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
+        return outcome.status is not Status.APPLIED and not refused
+
+    def _id_to_read(self, touched: Touched, outcome: Outcome) -> str | None:
+        """The record whose image is not known yet; None: there is nothing to read."""
         if touched.problem or outcome.failure == OTHER_RECORD:
             return None
-        if change.action is Action.CREATE:
-            try:
-                id_ = await self._created_id(change, outcome)
-            except GuardError:
-                return None
-            return (change.resource, id_) if id_ else None
-        if outcome.failure == CREATED_INSTEAD and outcome.id:
-            return change.resource, outcome.id
+        if touched.change.action is Action.CREATE or outcome.failure == CREATED_INSTEAD:
+            return outcome.id
         if outcome.status is Status.FAILED or (outcome.sealed and not self._is_odd(touched, outcome.after)):
             return None
-        return change.resource, str(change.id)
-
-    async def _created_id(self, change: Change, outcome: Outcome) -> str | None:
-        refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
-        if outcome.status is Status.APPLIED or refused or self._handler.find(change) is None:
-            return outcome.id
-        # An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same.
-        return await self._target.find(change)
+        return touched.change.id
 
     async def _read_back(self, keys: Iterable[Key]) -> Known:
-        """As many at once as the vendor reads at once. What cannot be read is left out: it stays unsealed."""
+        """What these records hold now; those that cannot be read are left out."""
         by_resource: dict[str, list[str]] = {}
         for resource, id_ in dict.fromkeys(keys):
             by_resource.setdefault(resource, []).append(id_)
-        shown: dict[Key, Image] = {}
+        images: dict[Key, Image] = {}
         for resource, ids in by_resource.items():
             with suppress(GuardError):
                 found = await self._target.read(resource, ids, some=True)
-                shown |= {(resource, id_): image for id_, image in found.items()}
-        return shown
+                images |= {(resource, id_): image for id_, image in found.items()}
+        return images
 
-    def _settled(self, touched: Touched, outcome: Outcome, key: Key | None, shown: Known) -> Outcome:
-        """What is known now. Where it could not be read the outcome stays as it is: not sealed."""
-        if key is not None and key not in shown:
+    def _settle(self, touched: Touched, outcome: Outcome, id_: str | None, images: Known) -> Outcome:
+        change = touched.change
+        if touched.problem or outcome.failure == OTHER_RECORD:
             return outcome
-        if touched.change.action is Action.CREATE:
-            return self._settled_create(touched.change, outcome, key, shown)
-        if key is not None:
-            outcome = replace(outcome, after=shown[key], sealed=True)
-        elif not outcome.sealed:
+        key = (change.resource, str(id_))
+        if id_ is not None and key not in images:
             return outcome
-        return outcome if outcome.failure == CREATED_INSTEAD else self._verify(touched, outcome)
+        image = images.get(key)
+        if change.action is Action.CREATE:
+            ours = outcome.status is Status.APPLIED or self._is_ours(change, image)
+            return (
+                Outcome(status=Status.APPLIED, id=id_, after=image, sealed=image is not None)
+                if id_ and ours
+                else outcome
+            )
+        if outcome.failure == CREATED_INSTEAD and outcome.id:
+            return replace(outcome, after=image, sealed=True)
+        if outcome.status is Status.FAILED:
+            return outcome
+        return self._verify(touched, outcome if id_ is None else replace(outcome, after=image, sealed=True))
 
     def _is_odd(self, touched: Touched, after: Image) -> bool:
         """An answer that shows neither what was asked for nor what was there is not relied upon: it is read back."""
@@ -380,14 +436,6 @@ class HttpWork:
             for name in change.fields
             if name not in self._handler.resources[change.resource].sets
         )
-
-    def _settled_create(self, change: Change, outcome: Outcome, key: Key | None, shown: Known) -> Outcome:
-        if key is None:
-            return outcome
-        image = shown[key]
-        if outcome.status is not Status.APPLIED and not self._is_ours(change, image):
-            return outcome
-        return Outcome(status=Status.APPLIED, id=key[1], after=image, sealed=image is not None)
 
     def _is_ours(self, change: Change, image: Image) -> bool:
         """Was this record created by the call in doubt? Only if it is new and holds what was asked for."""
@@ -445,6 +493,14 @@ class HttpWork:
 
     def release_all(self) -> None:
         self._release(set(self._held))
+
+
+def _whole(touched: Touched, outcome: Outcome) -> Outcome:
+    """An answer that shows a part of the record, put together with what was there before."""
+    if not outcome.partial:
+        return outcome
+    after = {**(touched.before or {}), **(outcome.after or {})}
+    return replace(outcome, partial=False, after={name: value for name, value in after.items() if value is not None})
 
 
 def merged(answers: Sequence[Outcome]) -> Outcome:

@@ -36,9 +36,10 @@ from handlers.base import (
     Traits,
     Write,
     refuse_unknown_action,
+    unwritable,
 )
 from handlers.keap import answers, shapes
-from handlers.keap.kinds import IDS_MAX, KINDS, RESOURCES, TAGS, TIMES
+from handlers.keap.kinds import CUSTOM, IDS_MAX, KINDS, RESOURCES, TAGS, TIMES
 
 _CONTACT_IDS_MAX = 100  # of one call for tags; Keap states no maximum, and one too many fails the call
 
@@ -95,6 +96,7 @@ class Keap(Handler):
     def __init__(self, options: Mapping[str, str]) -> None:
         if options:
             raise ValueError(f"Keap has no option {min(options)}; it has none at all")
+        self._custom: dict[str, frozenset[str]] = {}
 
     def headers(self, credential: str) -> dict[str, str]:
         return {"authorization": f"Bearer {credential}", "accept": "application/json"}
@@ -105,6 +107,29 @@ class Keap(Handler):
             return replace(self.traits, read_max=1, answer_carries_image=False)
         return self.traits
 
+    # Custom fields
+
+    def describe(self, resource: str) -> list[Call]:
+        return [Call(method="GET", path=f"{KINDS[resource].path}/model", repeatable=True)]
+
+    def learn(self, resource: str, replies: Sequence[Reply]) -> bool:
+        (reply,) = replies
+        fields = reply.part("custom_fields")
+        if reply.status != 200 or not isinstance(fields, list):
+            return False
+        ids = [each.get("id") if isinstance(each, dict) else None for each in fields]
+        if not all(isinstance(id_, str) for id_ in ids):
+            return False
+        self._custom[resource] = frozenset(f"{CUSTOM}.{id_}" for id_ in ids)
+        return True
+
+    def _unknown(self, resource: str, fields: Fields) -> list[str]:
+        """Custom fields that Keap's model of the object does not have; none, as long as the model is not known."""
+        replaced = fields.get(CUSTOM)
+        named = {f"{CUSTOM}.{id_}" for id_ in (replaced if isinstance(replaced, dict) else ())}
+        named |= {name for name in fields if name.startswith(f"{CUSTOM}.")}
+        return sorted(named - self._custom.get(resource, named))
+
     # The bulk door
 
     def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
@@ -112,12 +137,18 @@ class Keap(Handler):
         id_ = _id(record.get("id"))
         if action in ("tags.add", "tags.remove"):
             return _tag_change(id_, _tags(record.get("tags")), adding=action == "tags.add")
-        fields = shapes.asked(resource, record.get("fields") or {}, replacing=False)
+        fields = self._asked(resource, record.get("fields") or {}, replacing=False)
         if action == "update" and not fields:
             raise shapes.invalid("The update names no field.")
         if action == "create" and resource == "notes":
             fields = {**fields, "contact_id": _parent(fields.get("contact_id"))}
         return Change(resource=resource, action=Action(action), id=id_, fields=fields)
+
+    def _asked(self, resource: str, given: Any, *, replacing: bool) -> dict[str, Any]:
+        fields = shapes.asked(resource, given, replacing=replacing)
+        if unknown := self._unknown(resource, fields):
+            raise unwritable(resource, unknown)
+        return fields
 
     # The vendor's own requests
 
@@ -135,7 +166,7 @@ class Keap(Handler):
         named = request.params.get("id")
         if action is Action.DELETE:
             return [Change(resource=route.resource, action=action, id=named)]
-        fields = shapes.asked(route.resource, _masked(body, request.query), replacing=True)
+        fields = self._asked(route.resource, _masked(body, request.query), replacing=True)
         if action is Action.UPDATE and not fields:
             raise shapes.invalid("The update names no field.")
         if action is Action.CREATE and "contact" in request.params:
@@ -209,9 +240,15 @@ class Keap(Handler):
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
         """Tags first, for the answers to the others show them, too."""
         tags = [*_tag_writes("applyTags", changes), *_tag_writes("removeTags", changes)]
-        calls = [(i, _call(change, before[i])) for i, change in enumerate(changes)]
+        calls = [(i, _call(self._writable(change), before[i])) for i, change in enumerate(changes)]
         rest = [Write(call, (i,)) for i, call in calls if call]
         return [step for step in (tags, rest) if step]
+
+    def _writable(self, change: Change) -> Change:
+        """Without custom fields that somebody has deleted from the account: one of them would have all refused."""
+        gone = self._unknown(change.resource, change.fields)
+        kept = {name: value for name, value in change.fields.items() if name not in gone}
+        return structs.replace(change, fields=kept) if gone else change
 
     def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:
         return answers.outcomes(changes, reply)

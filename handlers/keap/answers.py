@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guard.core.model import Action, Change, Failure, Image, Outcome, Status
-from handlers.base import CREATED_INSTEAD, OTHER_RECORD, Reply
+from handlers.base import CREATED_INSTEAD, OTHER_RECORD, UNKNOWN_FIELD, Reply
 from handlers.keap.kinds import KINDS
 from handlers.keap.shapes import found
 
@@ -82,6 +82,8 @@ def _failed(reply: Reply) -> Outcome:
         return _no_answer("vendor_error" if ended else "no_answer")
     codes = {401: "target_refused", 403: "target_refused", 404: "not_found", 429: "rate_limited"}
     code = codes.get(reply.status, "rejected")
+    if reply.status == 400 and "custom field" in _message(reply).lower():
+        code = UNKNOWN_FIELD  # or some other trouble with one; then the model is read once too often
     return Outcome(status=Status.FAILED, failure=Failure(code, f"Keap answered {reply.status}: {_message(reply)}"))
 
 

@@ -46,6 +46,9 @@ class TakingBack(Joining):
         targets = {name: target.model_copy(update=chosen) for name, target in made.targets.items()}
         guard = assemble(made.model_copy(update={"targets": targets}))
         async with guarded(guard, served.sandbox, served.url) as world:
+            for resource in self.handler.resources:  # definitions of fields are read once, and no part of any story
+                await guard.target("crm").resource(resource)
+            served.sandbox.log.clear()
             yield world
         self.refuse_unlike_spec(served)
 

@@ -154,7 +154,7 @@ def load(
 def required(spec: VendorSpec | None) -> VendorSpec:
     """The files, or the test is skipped and says why."""
     if spec is None:
-        pytest.skip(f"{VARIABLE} does not name a folder with the vendors' OpenAPI files")
+        pytest.skip(f"{VARIABLE} does not name a folder with this vendor's OpenAPI files")
     return spec
 
 
