@@ -7,7 +7,6 @@ one record a call; only tags have bulk calls. A PATCH replaces whole lists: see 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import structs
@@ -38,10 +37,11 @@ from handlers.base import (
     refuse_unknown_action,
     unwritable,
 )
-from handlers.keap import answers, shapes
-from handlers.keap.kinds import CUSTOM, IDS_MAX, KINDS, RESOURCES, TAGS, TIMES
-
-_CONTACT_IDS_MAX = 100  # of one call for tags; Keap states no maximum, and one too many fails the call
+from handlers.keap import alike, answers, shapes
+from handlers.keap.alike import same_text
+from handlers.keap.calls import identity, listing, tagging, unseen, writing
+from handlers.keap.kinds import CUSTOM, IDS_MAX, KINDS, RESOURCES
+from handlers.keap.requests import id_of, ids_of, masked, parent_of, tag_change, tag_ids
 
 _DELETION = (
     "Keap's API cannot bring a deleted record back. A revert creates it again, with a new id; "
@@ -134,14 +134,14 @@ class Keap(Handler):
 
     def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
         refuse_unknown_action(self, resource, action)
-        id_ = _id(record.get("id"))
+        id_ = id_of(record.get("id"))
         if action in ("tags.add", "tags.remove"):
-            return _tag_change(id_, _tags(record.get("tags")), adding=action == "tags.add")
+            return tag_change(id_, tag_ids(record.get("tags")), adding=action == "tags.add")
         fields = self._asked(resource, record.get("fields") or {}, replacing=False)
         if action == "update" and not fields:
             raise shapes.invalid("The update names no field.")
         if action == "create" and resource == "notes":
-            fields = {**fields, "contact_id": _parent(fields.get("contact_id"))}
+            fields = {**fields, "contact_id": parent_of(fields.get("contact_id"))}
         return Change(resource=resource, action=Action(action), id=id_, fields=fields)
 
     def _asked(self, resource: str, given: Any, *, replacing: bool) -> dict[str, Any]:
@@ -154,19 +154,19 @@ class Keap(Handler):
 
     def changes(self, route: Route, request: Request) -> list[Change]:
         for param in request.params.values():
-            _id(param)
+            id_of(param)
         body = request.body if request.body is not None else {}
         if not isinstance(body, dict):
             raise Refused("invalid_request", "The body must be a JSON object.")
         if "tag" in request.params:
             tags = (request.params["tag"],)
             adding = route.action == "tags.add"
-            return [_tag_change(id_, tags, adding=adding) for id_ in _ids(body.get("contact_ids"))]
+            return [tag_change(id_, tags, adding=adding) for id_ in ids_of(body.get("contact_ids"))]
         action = Action(route.action)
         named = request.params.get("id")
         if action is Action.DELETE:
             return [Change(resource=route.resource, action=action, id=named)]
-        fields = self._asked(route.resource, _masked(body, request.query), replacing=True)
+        fields = self._asked(route.resource, masked(body, request.query), replacing=True)
         if action is Action.UPDATE and not fields:
             raise shapes.invalid("The update names no field.")
         if action is Action.CREATE and "contact" in request.params:
@@ -182,16 +182,16 @@ class Keap(Handler):
     def read(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
         most = self.traits_of(resource).read_max
         parts = [tuple(ids[i : i + most]) for i in range(0, len(ids), most)]
-        return [(_list(resource, f"{KINDS[resource].ids}=={','.join(part)}"), part) for part in parts]
+        return [(listing(resource, f"{KINDS[resource].ids}=={','.join(part)}"), part) for part in parts]
 
     def images(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, Image]:
         return answers.images(resource, ids, reply)
 
     def find(self, change: Change) -> Call | None:
-        wanted = _identity(change)
+        wanted = identity(change)
         if not all(wanted.values()) or any(char in value for value in wanted.values() for char in ";*"):
             return None  # ';' and '*' mean something else in a filter
-        return _list(change.resource, ";".join(f"{name}=={value}" for name, value in wanted.items()))
+        return listing(change.resource, ";".join(f"{name}=={value}" for name, value in wanted.items()))
 
     def found(self, change: Change, reply: Reply) -> str | None:
         """Of several, a creation's is the newest; an upsert's could be any."""
@@ -206,14 +206,14 @@ class Keap(Handler):
 
     def _matches(self, change: Change, image: Fields) -> bool:
         if change.resource == "contacts":
-            asked, option = _identity(change)["email"], change.fields.get(shapes.DUPLICATES, "Email")
+            asked, option = identity(change)["email"], change.fields.get(shapes.DUPLICATES, "Email")
             emails = shapes.members_of("email_addresses", image).values()
-            if not any(_same_text(asked, each.get("email")) for each in emails):
+            if not any(same_text(asked, each.get("email")) for each in emails):
                 return False
             names = shapes.DUPLICATE_KEYS[option]
         else:
             names = KINDS[change.resource].identity
-        return all(_same_text(change.fields.get(name), image.get(name)) for name in names)
+        return all(same_text(change.fields.get(name), image.get(name)) for name in names)
 
     def attachments(self, resource: str, id_: str) -> list[Call]:
         """What is deleted with a contact, or loses it; a company's contacts, an opportunity's tasks."""
@@ -222,7 +222,7 @@ class Keap(Handler):
             "companies": {"contacts": "company_id"},
             "opportunities": {"tasks": "opportunity_id"},
         }.get(resource, {})
-        return [_list(other, f"{name}=={id_}") for other, name in hanging.items()]
+        return [listing(other, f"{name}=={id_}") for other, name in hanging.items()]
 
     def attached(self, resource: str, reply: Reply) -> list[Key] | None:
         del resource
@@ -239,8 +239,8 @@ class Keap(Handler):
 
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
         """Tags first, for the answers to the others show them, too."""
-        tags = [*_tag_writes("applyTags", changes), *_tag_writes("removeTags", changes)]
-        calls = [(i, _call(self._writable(change), before[i])) for i, change in enumerate(changes)]
+        tags = [*tagging("applyTags", changes), *tagging("removeTags", changes)]
+        calls = [(i, writing(self._writable(change), before[i])) for i, change in enumerate(changes)]
         rest = [Write(call, (i,)) for i, call in calls if call]
         return [step for step in (tags, rest) if step]
 
@@ -266,13 +266,7 @@ class Keap(Handler):
 
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
         del resource
-        if asked in (None, "", [], {}):
-            return found in (None, "", [], {}, False)
-        if isinstance(asked, dict) and isinstance(found, dict):
-            return all(_same_part(part, value, found.get(part)) for part, value in asked.items())
-        if name in TIMES:
-            return bool(_moment(asked) == _moment(found))
-        return bool(asked == found) or _same_text(asked, found)
+        return alike.same(name, asked, found)
 
     def created_at(self, resource: str, image: Image) -> str | None:
         return (image or {}).get(KINDS[resource].created)
@@ -284,141 +278,6 @@ class Keap(Handler):
             return Reversal(Reversibility.PARTIAL, _TAG)
         if shapes.gives_reason(change.fields):
             return Reversal(Reversibility.PARTIAL, _CONSENT)
-        if unseen := _unseen(change, before):
-            return Reversal(Reversibility.PARTIAL, _UNSEEN + ", ".join(unseen))
+        if hidden := unseen(change, before):
+            return Reversal(Reversibility.PARTIAL, _UNSEEN + ", ".join(hidden))
         return FULLY
-
-
-def _unseen(change: Change, before: Image) -> list[str]:
-    """Lists that the change replaces, and whose members are not known."""
-    groups = {name.partition(".")[0] for name in change.fields}
-    return sorted(groups & set((before or {}).get(shapes.UNSEEN, ())))
-
-
-def _call(change: Change, before: Image) -> Call | None:
-    kind = KINDS[change.resource]
-    fields = shapes.completed(change, before)
-    path = f"{kind.path}/{change.id}"
-    if change.resource == "notes":  # they are read by themselves, and written below their contact
-        contact = (before or {}).get("contact_id") if change.id else fields.pop("contact_id", None)
-        if not isinstance(contact, str) or not contact.isdecimal():
-            return None
-        path = f"/rest/v2/contacts/{contact}/notes" + (f"/{change.id}" if change.id else "")
-    shown: dict[str, Any] = {} if change.resource == "companies" else {"fields": kind.show}
-    if change.action is Action.DELETE:
-        return Call(method="DELETE", path=path)
-    if change.action is Action.CREATE:
-        path = path if change.resource == "notes" else kind.path
-        return Call(method="POST", path=path, query=shown, body=shapes.creation(change.resource, fields))
-    body, mask = shapes.update(change.resource, fields, before)
-    if not mask or _unseen(change, before):
-        return None
-    return Call(method="PATCH", path=path, query={"update_mask": mask, **shown}, body=body, repeatable=True)
-
-
-def _tag_writes(verb: str, changes: Sequence[Change]) -> list[Write]:
-    """One call for each tag and each hundred contacts."""
-    by_tag: dict[str, list[int]] = {}
-    for i, change in enumerate(changes):
-        for tag in (change.add if verb == "applyTags" else change.remove).get(TAGS, ()):
-            by_tag.setdefault(tag, []).append(i)
-    parts = [
-        (tag, positions[i : i + _CONTACT_IDS_MAX])
-        for tag, positions in by_tag.items()
-        for i in range(0, len(positions), _CONTACT_IDS_MAX)
-    ]
-    return [
-        Write(
-            Call(
-                method="POST",
-                path=f"/rest/v2/tags/{tag}/contacts:{verb}",
-                body={"contact_ids": [changes[i].id for i in part]},
-                repeatable=True,
-            ),
-            tuple(part),
-        )
-        for tag, part in parts
-    ]
-
-
-def _list(resource: str, filter_: str) -> Call:
-    kind = KINDS[resource]
-    query = {"filter": filter_, "fields": kind.show, "page_size": str(IDS_MAX)}
-    return Call(method="GET", path=kind.path, query=query, repeatable=True)
-
-
-def _identity(change: Change) -> dict[str, str]:
-    """What a search needs to find the change's record; empty where the change does not say it."""
-    fields = shapes.completed(change, None)
-    if change.resource != "contacts":
-        return {name: str(fields.get(name) or "") for name in KINDS[change.resource].identity}
-    emails = [value for _, value in sorted(shapes.members_of("email_addresses", fields).items()) if value]
-    first = emails[0] if emails else ""
-    return {"email": str(first.get("email") if isinstance(first, dict) else first).strip()}
-
-
-def _masked(body: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
-    """The part of a body that its mask lets through. What a mask names and the body does not have would be cleared,
-    or not: Keap does not say."""
-    if "update_mask" not in query:
-        return dict(body)
-    mask = [name for name in query["update_mask"].split(",") if name]
-    if missing := sorted(set(mask) - set(body)):
-        raise Refused("invalid_request", f"The update_mask names {missing[0]}, and the body has no value for it.")
-    return {name: body[name] for name in mask}
-
-
-def _tag_change(id_: str | None, tags: tuple[str, ...], *, adding: bool) -> Change:
-    named = {TAGS: tags}
-    add, remove = (named, {}) if adding else ({}, named)
-    return Change(resource="contacts", action=Action.UPDATE, id=id_, add=add, remove=remove)
-
-
-def _tags(value: Any) -> tuple[str, ...]:
-    given = value.split(",") if isinstance(value, str) else value  # a CSV has them in one cell
-    if not isinstance(given, list) or not given:
-        raise shapes.invalid("tags must be a list of ids of tags.")
-    return tuple(_ids([each.strip() if isinstance(each, str) else each for each in given]))
-
-
-def _ids(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or None in value:
-        raise Refused("invalid_request", "The request names no records, or not by their ids.")
-    return list(dict.fromkeys(str(_id(each)) for each in value))
-
-
-def _id(value: Any) -> str | None:
-    """An id becomes part of a path or a filter: nothing but digits may get there."""
-    if value is None or (isinstance(value, str) and value.isascii() and value.isdecimal()):
-        return value
-    raise shapes.invalid("An id is not one of Keap's: they are texts of digits.")
-
-
-def _parent(value: Any) -> str:
-    if (id_ := _id(value)) is None:
-        raise shapes.invalid("A note needs its contact_id.")
-    return id_
-
-
-def _same_part(part: str, asked: Any, found: Any) -> bool:
-    if part == shapes.REASON:
-        return True
-    if part == "number":
-        return _digits(asked) == _digits(found)
-    return _same_text(asked, found)
-
-
-def _same_text(asked: Any, found: Any) -> bool:
-    return str(asked or "").strip().lower() == str(found or "").strip().lower()
-
-
-def _digits(value: Any) -> str:
-    return "".join(char for char in str(value) if char.isdigit())
-
-
-def _moment(value: Any) -> Any:
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return value
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
