@@ -2,6 +2,7 @@
 
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
+from handlers.hubspot import HubSpot
 from handlers.keap import Keap
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, Keap)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap)}

@@ -177,9 +177,10 @@ class Handler(ABC):
     name: ClassVar[str]
     base_url: ClassVar[str]
     traits: ClassVar[Traits]
-    resources: ClassVar[Mapping[str, Resource]]
-    routes: ClassVar[Sequence[Route]]
-    actions: ClassVar[Mapping[str, Sequence[str]]]
+    resources: Mapping[str, Resource]
+    """By name. Class data, like routes and actions; a handler whose settings name object types adds those."""
+    routes: Sequence[Route]
+    actions: Mapping[str, Sequence[str]]
     """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
     side_effects: ClassVar[str]
     """What a write sets off that no API takes back, in words for the revert page."""
