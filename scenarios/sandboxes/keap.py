@@ -46,6 +46,7 @@ from scenarios.sandboxes.common import (
     Table,
     Vendor,
     sandbox_app,
+    scaled,
     serve,
 )
 
@@ -730,6 +731,11 @@ def create_app(
     """The sandbox with `records` contacts; `limits` None means neither limits nor the headers that tell them."""
     vendor = Keap(records=records, seed=seed, token=token, settings=settings or Settings())
     return sandbox_app(vendor, latency_s=latency_s, limits=limits)
+
+
+def rate_limits(text: str) -> RateLimits | None:
+    """From "off" or requests per minute."""
+    return scaled(text, DOCUMENTED)
 
 
 def run(port: int, records: int, latency_s: float, limits: RateLimits | None, seed: int) -> None:
