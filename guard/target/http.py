@@ -68,9 +68,7 @@ class HttpTarget:
         self.side_effects = handler.side_effects
         self.locks = RecordLocks()
         self.definitions = Definitions(name, handler, self._definition)
-        self.referred_to = frozenset(
-            named for resource in handler.resources.values() for named in resource.references.values()
-        )
+        self.referred_to = _referred_to(handler.resources)
         batch = max(self.traits.read_max, self.traits.write_max)
         # A multiple of the larger batch, so that chunking costs no call.
         self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
@@ -493,6 +491,17 @@ class HttpWork:
 
     def release_all(self) -> None:
         self._release(set(self._held))
+
+
+def _referred_to(resources: Mapping[str, Resource]) -> dict[str, int]:
+    """See guard.target.base.Target."""
+
+    def depth(name: str, above: tuple[str, ...] = ()) -> int:
+        named = set(resources[name].references.values()) - {name, *above}  # a circle has no order
+        return max((1 + depth(each, (*above, name)) for each in named), default=0)
+
+    named = {each for resource in resources.values() for each in resource.references.values()}
+    return {each: depth(each) for each in named}
 
 
 def _whole(touched: Touched, outcome: Outcome) -> Outcome:
