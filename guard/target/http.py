@@ -68,7 +68,7 @@ class HttpTarget:
         self.side_effects = handler.side_effects
         self.locks = RecordLocks()
         self.definitions = Definitions(name, handler, self._definition)
-        self.referred_to = _referred_to(handler.resources)
+        self.referred_to: Mapping[str, int] = _referred_to(handler.resources)
         batch = max(self.traits.read_max, self.traits.write_max)
         # A multiple of the larger batch, so that chunking costs no call.
         self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
