@@ -330,10 +330,26 @@ class HttpWork:
             for write, outcomes in zip(live, await all_to_the_end(*(self._send(sent, w) for w in live)), strict=True):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
+        outcomes = [merged(given) for given in answers]
+        await self._complete(sent, outcomes)
         result = [_not_sent(each) for each in touched]
-        for i, given in zip(sendable, answers, strict=True):
-            result[i] = merged(given)
+        for i, outcome in zip(sendable, outcomes, strict=True):
+            result[i] = outcome
         return result
+
+    async def _complete(self, sent: Sequence[Touched], outcomes: list[Outcome]) -> None:
+        """Make the calls that need the ids of the records just created. What they did is seen by reading back."""
+        made = [
+            replace(each, change=replace(each.change, id=outcome.id))
+            for each, outcome in zip(sent, outcomes, strict=True)
+            if each.change.action is Action.CREATE and outcome.status is Status.APPLIED and outcome.id
+        ]
+        if made and (writes := self._handler.afterwards([each.change for each in made])):
+            await all_to_the_end(*(self._send(made, write) for write in writes))
+            outcomes[:] = [
+                replace(outcome, sealed=False) if each.change.action is Action.CREATE else outcome
+                for each, outcome in zip(sent, outcomes, strict=True)
+            ]
 
     async def _send(self, sent: Sequence[Touched], write: Write) -> list[Outcome]:
         theirs = [sent[position] for position in write.positions]
