@@ -40,12 +40,12 @@ from handlers.base import (
 from handlers.keap import alike, answers, shapes
 from handlers.keap.alike import same_text
 from handlers.keap.calls import identity, listing, tagging, unseen, writing
-from handlers.keap.kinds import CUSTOM, IDS_MAX, KINDS, RESOURCES
+from handlers.keap.kinds import CUSTOM, IDS_MAX, KINDS, RESOURCES, TAGS
 from handlers.keap.requests import id_of, ids_of, masked, parent_of, tag_change, tag_ids
 
 _DELETION = (
     "Keap's API cannot bring a deleted record back. A revert creates it again, with a new id; "
-    "what hung on it (notes, tasks, opportunities, orders, tags, history) is lost with it."
+    "what hung on it (notes, tasks, opportunities, orders, the dates of its tags, history) is lost with it."
 )
 _TAG = "A tag that is applied again has a new date, and may start again the automations that start with it."
 _CONSENT = "A reason for opting in changes the consent to marketing e-mails, and no API writes the former one back."
@@ -243,6 +243,11 @@ class Keap(Handler):
         calls = [(i, writing(self._writable(change), before[i])) for i, change in enumerate(changes)]
         rest = [Write(call, (i,)) for i, call in calls if call]
         return [step for step in (tags, rest) if step]
+
+    def afterwards(self, changes: Sequence[Change]) -> list[Write]:
+        """No create takes tags."""
+        tagged = [structs.replace(change, add={TAGS: tuple(change.fields.get(TAGS, ()))}) for change in changes]
+        return tagging("applyTags", tagged)
 
     def _writable(self, change: Change) -> Change:
         """Without custom fields that somebody has deleted from the account: one of them would have all refused."""

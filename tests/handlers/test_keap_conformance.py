@@ -48,7 +48,7 @@ class TestKeap(HandlerConformance):
             },
             create={"given_name": "New", "email_addresses": [{"field": "EMAIL1", "email": " New@Example.net "}]},
             identity={"email_addresses.EMAIL1": EMAIL},
-            lost=frozenset({"create_time", "tag_ids", "applied", "score_value"}),
+            lost=frozenset({"create_time", "applied", "score_value"}),
         ),
         Sample(
             resource="companies",

@@ -238,6 +238,28 @@ async def test_a_deleted_contact_and_what_the_run_deleted_with_it_come_back_for_
     assert [deal["custom_fields"] for deal in deals] == [DEAL["custom_fields"]]
 
 
+async def test_deleted_contacts_get_their_tags_again_in_one_call_for_each_tag(world: World) -> None:
+    before = rows(world)
+    answer = await world.operate("delete", [{"id": id_} for id_ in IDS], accept_irreversible=True)
+    assert rows(world) == {}
+
+    report = await world.revert(answer)
+
+    tags = sorted(row["tag_ids"] for row in rows(world).values())
+    assert (report["status"], tags) == ("reverted", sorted(row["tag_ids"] for row in before.values()))
+    assert len([each for each in await calls(world) if "applyTags" in each]) == len(seed.TAGS)
+    assert all(each["fields_lost"] == [] for each in report["recreated"])
+
+
+async def test_tags_that_could_not_be_applied_again_are_told(world: World) -> None:
+    answer = await world.operate("delete", [{"id": ANN["id"]}], accept_irreversible=True)
+    await world.fault(kind="status", status=500, times=-1, match={"method": "POST", "path_regex": "applyTags"})
+
+    report = await world.revert(answer)
+
+    assert [each["fields_lost"] for each in report["recreated"]] == [["tag_ids"]]
+
+
 async def test_one_that_keap_refuses_does_not_keep_the_others_from_being_written(world: World) -> None:
     before = rows(world)
     records = [
