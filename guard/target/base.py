@@ -114,8 +114,8 @@ class Target(Protocol):
 
     def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AbstractAsyncContextManager[Work]:
         """`may_write` is asked before every write; where it says no, nothing more is sent (a database: the flow asks
-        before it commits). `salvage`: a record that a database refuses fails alone (a revert); else it refuses the
-        whole work.
+        before it commits). `salvage` (a revert): a record that a database refuses fails alone, else it refuses the
+        whole work; a field that an API does not know any more is left out, else it fails its record.
         """
         ...
 

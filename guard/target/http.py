@@ -113,8 +113,7 @@ class HttpTarget:
 
     @asynccontextmanager
     async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
-        del salvage  # an API's records are each written by themselves anyway
-        work = HttpWork(self, may_write)
+        work = HttpWork(self, may_write, salvage=salvage)
         try:
             yield work
         finally:
@@ -255,8 +254,9 @@ class HttpWork:
 
     receipt: str | None = None
 
-    def __init__(self, target: HttpTarget, may_write: MayWrite) -> None:
+    def __init__(self, target: HttpTarget, may_write: MayWrite, *, salvage: bool = False) -> None:
         self._target = target
+        self._salvage = salvage
         self._may_write = may_write
         self._handler = target.handler
         self._held: set[Key] = set()
@@ -323,6 +323,24 @@ class HttpWork:
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
         sendable = [i for i, each in enumerate(touched) if not each.problem]
         sent = [touched[i] for i in sendable]
+        written = await self._write(sent)
+        again = [i for i, outcome in enumerate(written) if _is_unknown_field(outcome)]
+        if again and self._salvage and await self._renewed({sent[i].change.resource for i in again}):
+            # A property that was removed since must not keep the record's others from going back.
+            for i, outcome in zip(again, await self._write([sent[i] for i in again]), strict=True):
+                written[i] = outcome
+        result = [_not_sent(each) for each in touched]
+        for i, outcome in zip(sendable, written, strict=True):
+            result[i] = outcome
+        return result
+
+    async def _renewed(self, resources: Iterable[str]) -> bool:
+        """Raises nothing: what was sent must be accounted for."""
+        with suppress(GuardError):
+            return all([await self._target.renewed(resource) for resource in resources])
+        return False
+
+    async def _write(self, sent: Sequence[Touched]) -> list[Outcome]:
         answers: list[list[Outcome]] = [[] for _ in sent]
         for step in self._handler.write([each.change for each in sent], [each.before for each in sent]):
             # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
@@ -330,12 +348,9 @@ class HttpWork:
             for write, outcomes in zip(live, await all_to_the_end(*(self._send(sent, w) for w in live)), strict=True):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
-        outcomes = [merged(given) for given in answers]
-        await self._complete(sent, outcomes)
-        result = [_not_sent(each) for each in touched]
-        for i, outcome in zip(sendable, outcomes, strict=True):
-            result[i] = outcome
-        return result
+        done = [merged(given) for given in answers]
+        await self._complete(sent, done)
+        return done
 
     async def _complete(self, sent: Sequence[Touched], outcomes: list[Outcome]) -> None:
         """Make the calls that need the ids of the records just created. What they did is seen by reading back."""
@@ -547,6 +562,10 @@ def _short_sets(change: Change, after: Fields, resource: Resource) -> list[str]:
 
 def _gave_up(answers: Sequence[Outcome]) -> bool:
     return any(answer.status is not Status.APPLIED for answer in answers)
+
+
+def _is_unknown_field(outcome: Outcome) -> bool:
+    return outcome.status is Status.FAILED and outcome.failure is not None and outcome.failure.code == UNKNOWN_FIELD
 
 
 def _not_sent(touched: Touched) -> Outcome:

@@ -147,9 +147,8 @@ def _links(result: Any) -> tuple[str | None, list[str] | None]:
     id_ = from_.get("id") if isinstance(from_, dict) else None
     if not isinstance(id_, str):
         return None, None
-    paging, to = result.get("paging"), result.get("to")
-    more = isinstance(paging, dict) and paging.get("next")
-    if more or not isinstance(to, list) or (paging is not None and not isinstance(paging, dict)):
+    to = result.get("to")
+    if result.get("paging") is not None or not isinstance(to, list):  # it is there only where there are more pages
         return id_, None
     links = [link for other in to for link in _of_other(other)]
     return id_, sorted(links) if all(_LINK.fullmatch(link) for link in links) else None

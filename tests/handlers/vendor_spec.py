@@ -50,6 +50,9 @@ class VendorSpec:
         """Every request of the vendor's that is not a GET: method and path template."""
         return [(method, path) for method, path, _, _ in self._operations() if method != "GET"]
 
+    def knows(self, method: str, path: str) -> bool:
+        return any(known == method and _fits(template, path) for known, template, _, _ in self._operations())
+
     def body(self, method: str, path: str) -> dict[str, Any]:
         """The JSON Schema of a request's body; no member but those it names is allowed. Raises LookupError."""
         operation, document = self._operation(method, path)
