@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from guard.core.limits import DEFINITIONS_AGAIN_S
 from scenarios.sandboxes import keap_seed as seed
 from scenarios.sandboxes.keap import Settings
 from tests.handlers.keap_world import answer_of, calls, configure, keap_world, rows, through
@@ -238,14 +239,29 @@ async def test_a_custom_field_that_was_deleted_meanwhile_keeps_nothing_else_from
     assert (report["records_conflicted"], report["records_failed"]) == (1, 0)
 
 
+async def test_a_record_that_is_created_again_does_without_a_custom_field_that_was_deleted_meanwhile(
+    world: World,
+) -> None:
+    """Guard's copy of the model is some seconds old, and has the field still: Keap's refusal has it read anew."""
+    answer = await world.operate("delete", [{"id": ANN["id"]}], accept_irreversible=True)
+    await configure(world, retired=[seed.REGION_SERVED])
+    world.guard.target("crm").definitions._read["contacts"] -= DEFINITIONS_AGAIN_S  # type: ignore[attr-defined]
+
+    report = await world.revert(answer)
+
+    (recreated,) = report["recreated"]
+    assert (report["status"], recreated["fields_lost"]) == ("reverted", [f"custom_fields.{seed.REGION_SERVED}"])
+    kept = {name: value for name, value in ANN["custom_fields"].items() if name != seed.REGION_SERVED}
+    assert rows(world)[recreated["new_id"]]["custom_fields"] == kept
+
+
 async def test_a_custom_field_that_was_made_a_minute_ago_is_known_after_one_more_look(world: World) -> None:
     await configure(world, retired=[seed.REGION_SERVED])
     records = [{"id": ANN["id"], "fields": {"custom_fields": [{"id": seed.REGION_SERVED, "content": "Northeast"}]}}]
     refused = await world.operate("update", records, status=422)
     assert refused["code"] == "unknown_field"
     await configure(world, retired=[])
-    world.guard.target("crm").definitions._read.clear()  # type: ignore[attr-defined]  # as if five seconds had gone by
-    world.guard.target("crm").definitions._until.clear()  # type: ignore[attr-defined]
+    world.guard.target("crm").definitions._read["contacts"] -= DEFINITIONS_AGAIN_S  # type: ignore[attr-defined]
 
     answer = await world.operate("update", records)
 
