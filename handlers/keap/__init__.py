@@ -39,8 +39,8 @@ from handlers.base import (
 )
 from handlers.keap import alike, answers, shapes
 from handlers.keap.alike import same_text
-from handlers.keap.calls import identity, listing, tagging, unseen, writing
-from handlers.keap.kinds import CUSTOM, IDS_MAX, KINDS, RESOURCES, TAGS
+from handlers.keap.calls import hanging, identity, listing, tagging, unseen, writing
+from handlers.keap.kinds import CUSTOM, HANGING, IDS_MAX, KINDS, RESOURCES, TAGS
 from handlers.keap.requests import id_of, ids_of, masked, parent_of, tag_change, tag_ids
 
 _DELETION = (
@@ -216,21 +216,10 @@ class Keap(Handler):
         return all(same_text(change.fields.get(name), image.get(name)) for name in names)
 
     def attachments(self, resource: str, id_: str) -> list[Call]:
-        """What is deleted with a contact, or loses it; a company's contacts, an opportunity's tasks."""
-        hanging = {
-            "contacts": {"opportunities": "contact_id", "notes": "contact_id", "tasks": "contact_id"},
-            "companies": {"contacts": "company_id"},
-            "opportunities": {"tasks": "opportunity_id"},
-        }.get(resource, {})
-        return [listing(other, f"{name}=={id_}") for other, name in hanging.items()]
+        return [hanging(other, f"{name}=={id_}") for other, name in HANGING.get(resource, {}).items()]
 
     def attached(self, resource: str, reply: Reply) -> list[Key] | None:
-        del resource
-        for name in KINDS:
-            if reply.part(KINDS[name].listed) is not None:
-                there = answers.listed(name, reply)
-                return None if there is None or answers.more(reply) else [(name, id_) for id_ in there]
-        return None
+        return answers.attached(HANGING[resource], reply)
 
     # Writing
 

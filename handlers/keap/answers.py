@@ -1,9 +1,9 @@
 """What Keap's answers mean. Its gateway answers before the API does, in a shape of its own: {"fault": {…}}."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from guard.core.model import Action, Change, Failure, Image, Outcome, Status
+from guard.core.model import Action, Change, Failure, Image, Key, Outcome, Status
 from handlers.base import CREATED_INSTEAD, OTHER_RECORD, UNKNOWN_FIELD, Reply
 from handlers.keap.kinds import KINDS
 from handlers.keap.shapes import found
@@ -37,6 +37,17 @@ def images(resource: str, ids: Sequence[str], reply: Reply) -> dict[str, Image]:
     if more(reply) and len(there) < len(ids):
         return dict(there)
     return {id_: there.get(id_) for id_ in ids}
+
+
+def attached(names: Iterable[str], reply: Reply) -> list[Key] | None:
+    """What a list of what hangs on a record shows; None: it does not tell."""
+    for name in names:
+        records = reply.part(name)
+        if reply.status == _OK and isinstance(records, list) and not more(reply):
+            ids = [each.get("id") if isinstance(each, dict) else None for each in records]
+            keys = [(name, id_) for id_ in ids if isinstance(id_, str)]
+            return keys if len(keys) == len(ids) else None
+    return None
 
 
 def outcomes(changes: Sequence[Change], reply: Reply) -> list[Outcome]:

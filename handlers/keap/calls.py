@@ -17,6 +17,12 @@ def listing(resource: str, filter_: str) -> Call:
     return Call(method="GET", path=kind.path, query=query, repeatable=True)
 
 
+def hanging(name: str, filter_: str) -> Call:
+    """A list of what hangs on a record, in the shape that Keap shows without being asked for more."""
+    query = {"filter": filter_, "page_size": str(IDS_MAX)}
+    return Call(method="GET", path=f"/rest/v2/{name}", query=query, repeatable=True)
+
+
 def identity(change: Change) -> dict[str, str]:
     """What a search needs to find the change's record; empty where the change does not say it."""
     fields = shapes.completed(change, None)

@@ -173,6 +173,13 @@ KINDS = {
     ),
 }
 
+HANGING = {
+    "contacts": dict.fromkeys(("opportunities", "notes", "tasks", "orders", "subscriptions"), "contact_id"),
+    "companies": {"contacts": "company_id"},
+    "opportunities": {"tasks": "opportunity_id"},
+}
+"""What is deleted with a record, or loses it: lists, and the filter that finds those of one record."""
+
 OFF = _words("is_pinned completed accepted")
 """Flags that are off where nothing is said of them."""
 FLAGS = OFF | {"include_in_forecast"}

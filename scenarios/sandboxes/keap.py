@@ -201,6 +201,7 @@ class Keap(Vendor):
         self.opportunities = Table(of_contact)
         self.notes = Table(of_contact)
         self.tasks = Table({**of_contact, "opportunity_id": _field("opportunity_id")})
+        self.orders = Table(of_contact)
         self.consents = Table()
         self.tables = {
             "contacts": self.contacts,
@@ -209,7 +210,7 @@ class Keap(Vendor):
             "notes": self.notes,
             "tasks": self.tasks,
         }
-        self.store = Store({**self.tables, "consents": self.consents})
+        self.store = Store({**self.tables, "orders": self.orders, "consents": self.consents})
         self.routes = Routes()
         self._bearer = f"Bearer {token}".encode()
         self._initial = settings
@@ -229,6 +230,7 @@ class Keap(Vendor):
         self._next_id, self._last_ms = 20_001, 0
         for name, rows in self._rows.items():
             self.tables[name].load(rows)
+        self.orders.load(())
         self.consents.load(
             {"id": address, "status": "SINGLE_OPT_IN"} for row in self._rows["contacts"] for address in _emails(row)
         )
@@ -250,6 +252,9 @@ class Keap(Vendor):
             self.routes.add("GET", f"{path}/:id", self._bound(self.get, name))
             self.routes.add("PATCH", f"{path}/:id", self._bound(self.update, name))
             self.routes.add("DELETE", f"{path}/:id", self._bound(self.delete, name))
+        self.routes.add("POST", "/rest/v2/orders", self.create_order)
+        self.routes.add("GET", "/rest/v2/orders", self.list_orders)
+        self.routes.add("GET", "/rest/v2/subscriptions", self.list_subscriptions)
         self.routes.add("GET", "/rest/v2/contacts/:contact/tags", self.tags_of_contact)
         self.routes.add("POST", "/rest/v2/tags/:tag/contacts:applyTags", self.apply_tags)
         self.routes.add("POST", "/rest/v2/tags/:tag/contacts:removeTags", self.remove_tags)
@@ -342,6 +347,8 @@ class Keap(Vendor):
         """Trap 11: what hangs on a record goes with it, or loses it."""
         self.tables[name].remove(key)
         if name == "contacts":
+            for child in self.orders.find("contact_id", key):
+                self.orders.remove(child)
             for other in ("opportunities", "notes", "tasks"):
                 for child in self.tables[other].find("contact_id", key):
                     self._drop(other, child)
@@ -607,6 +614,22 @@ class Keap(Vendor):
         self._note(contact, key)
         return self.delete(request, KINDS["notes"], key)
 
+    # --- orders: only that they are there, and go with their contact ---
+
+    def create_order(self, request: Request) -> Reply:
+        body = orjson.loads(request.body)
+        self._row(KINDS["contacts"], body["contact_id"])
+        order = {"id": self._new_id(), "title": body["order_title"], "contact_id": body["contact_id"]}
+        return Reply.json(201, _order(self.orders.put(order)))
+
+    def list_orders(self, request: Request) -> Reply:
+        rows = [self.orders.rows[key] for key in self.orders.find("contact_id", _contact_of(request))]
+        return Reply.json(200, {"orders": [_order(row) for row in rows]})
+
+    def list_subscriptions(self, request: Request) -> Reply:
+        _contact_of(request)
+        return Reply.json(200, {"subscriptions": []})
+
     # --- tags ---
 
     def tags_of_contact(self, request: Request, contact: str) -> Reply:
@@ -672,6 +695,17 @@ def _deal_references(deal: Row, contact: Row | None) -> Row:
         "stage": {"id": stage, "name": seeds.STAGES[stage]},
         "user": {"id": user} if user else None,
     }
+
+
+def _order(row: Row) -> Row:
+    return {"id": row["id"], "title": row["title"], "contact": {"id": row["contact_id"]}}
+
+
+def _contact_of(request: Request) -> str:
+    found = re.fullmatch("contact_id==(.+)", request.query().get("filter", ""))
+    if found is None:
+        raise Refused(400, "The filter is not known")
+    return found[1]
 
 
 def _without_empty(values: Row) -> Row:

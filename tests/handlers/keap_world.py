@@ -64,6 +64,19 @@ async def patches(world: World) -> list[dict[str, Any]]:
     return [orjson.loads(each["body"]) for each in await world.vendor_requests() if each["method"] == "PATCH"]
 
 
+async def sell(world: World, contact: str) -> None:
+    """Somebody else takes an order of the contact."""
+    order = {
+        "contact_id": contact,
+        "order_title": "A plan",
+        "order_time": "2026-01-31T08:00:00Z",
+        "order_type": "OFFLINE",
+    }
+    async with httpx2.AsyncClient(headers={"authorization": f"Bearer {vendor.DEFAULT_TOKEN}"}) as http:
+        reply = await http.post(f"{world.sandbox_url}/rest/v2/orders", json=order)
+        assert reply.status_code == 201, reply.text
+
+
 async def configure(world: World, **changed: Any) -> None:
     """Set what the owner of the vendor's account can set."""
     async with httpx2.AsyncClient() as http:

@@ -330,3 +330,16 @@ def test_what_counts_as_the_same(name: str, asked: Any, found: Any, same: bool) 
 def test_what_is_never_compared_is_what_changes_by_itself() -> None:
     assert {"update_time", "score_value", "email_opt_status.EMAIL1"} <= RESOURCES["contacts"].volatile
     assert "applied" not in KINDS["contacts"].show
+
+
+def test_what_hangs_on_a_record_is_told_only_by_a_list_that_is_whole() -> None:
+    assert len(KEAP.attachments("contacts", "1")) == 5
+    assert KEAP.attached("contacts", answered({"orders": [{"id": "7"}]})) == [("orders", "7")]
+    assert KEAP.attached("contacts", answered({"tasks": []})) == []
+    for reply in (
+        answered({"orders": [{"id": "7"}], "next_page_token": "x"}),
+        answered({"orders": [{}]}),
+        answered({"orders": []}, 403),
+        answered({"companies": []}),
+    ):
+        assert KEAP.attached("contacts", reply) is None
