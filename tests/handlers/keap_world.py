@@ -40,7 +40,7 @@ def rows(world: World, resource: str = "contacts") -> Mapping[str, Row]:
 
 
 async def through(
-    world: World, method: str, path: str, body: Any = None, *, accept: bool = False, **query: str
+    world: World, method: str, path: str, body: Any = None, *, accept: bool = False, **query: Any
 ) -> httpx2.Response:
     """One of the vendor's own requests, sent through Guard; `path` is what follows /rest/v2."""
     headers = {"guard-accept-irreversible": "true"} if accept else {}

@@ -264,6 +264,15 @@ def test_applied_tags_are_told_for_each_contact(told: str, status: Status, code:
     assert (outcome.status, outcome.failure and outcome.failure.code, outcome.sealed) == (status, code, False)
 
 
+def test_an_answer_that_shows_a_part_is_no_post_image() -> None:
+    lists: dict[str, list[Any]] = {name: [] for name in SLOTS}
+    change = update({"given_name": "A"})
+    (part,) = KEAP.outcomes([change], answered({"id": "1", "given_name": "A", "email_addresses": []}))
+    (whole,) = KEAP.outcomes([change], answered({"id": "1", "given_name": "A", "tag_ids": [], **lists}))
+    assert (part.status, part.sealed, part.after) == (Status.APPLIED, False, None)
+    assert (whole.sealed, whole.after) == (True, {"id": "1", "given_name": "A"})
+
+
 def test_a_creation_that_is_answered_200_was_an_update_of_somebody_elses_record() -> None:
     create = Change(resource="contacts", action=Action.CREATE, fields={"given_name": "A"})
     assert KEAP.outcomes([create], answered({"id": "5"}, 200))[0].failure == OTHER_RECORD
