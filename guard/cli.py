@@ -176,6 +176,20 @@ def sandbox_hubspot(
     hubspot.run(port, records, latency_ms / 1000, limits, seed)
 
 
+@sandbox.command("keap")
+def sandbox_keap(
+    port: SandboxPort = 8092,
+    records: SandboxRecords = 100,
+    latency_ms: LatencyMs = 0.0,
+    rate_limit: Annotated[str, typer.Option(help="Requests per minute, or 'off'.")] = "240",
+    seed: Seed = 1,
+) -> None:
+    """Run Keap's sandbox alone."""
+    from scenarios.sandboxes import keap  # noqa: PLC0415 - see demo
+
+    keap.run(port, records, latency_ms / 1000, keap.rate_limits(_limit(rate_limit)), seed)
+
+
 def _limit(given: str) -> str:
     if given != "off" and not (given.isdecimal() and int(given)):
         raise typer.BadParameter("--rate-limit is a number of requests, or off.")

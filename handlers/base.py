@@ -293,6 +293,12 @@ class Handler(ABC):
         The last call of each change should be the one whose answer carries the post-image, where there is one.
         """
 
+    def afterwards(self, changes: Sequence[Change]) -> list[Write]:
+        """Calls that a creation needs besides and that name its record: tags of one that is created again. Asked with
+        the creations that were done, each with its new id; the records are read afterwards to see what became of it."""
+        del changes
+        return []
+
     def parts(self, write: Write, reply: Reply) -> list[Write]:
         """Smaller calls to send in place of one that the vendor refused as a whole, for the sake of some of its
         records; empty: it was not so, or it cannot be made smaller. Each is asked about again if it is refused, too.

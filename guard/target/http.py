@@ -22,6 +22,7 @@ from guard.core.model import (
     Outcome,
     Resource,
     Reversal,
+    Reversibility,
     Status,
     Touched,
 )
@@ -68,9 +69,7 @@ class HttpTarget:
         self.side_effects = handler.side_effects
         self.locks = RecordLocks()
         self.definitions = Definitions(name, handler, self._definition)
-        self.referred_to = frozenset(
-            named for resource in handler.resources.values() for named in resource.references.values()
-        )
+        self.referred_to: Mapping[str, int] = _referred_to(handler.resources)
         batch = max(self.traits.read_max, self.traits.write_max)
         # A multiple of the larger batch, so that chunking costs no call.
         self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
@@ -119,25 +118,22 @@ class HttpTarget:
         named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
         made = [change for change in named if change.action is Action.CREATE]
         there = [change for change in named if change.action is not Action.CREATE]
-        back = [
-            *(replace(change, action=Action.DELETE, fields={}) for change in made),
-            *(replace(c, action=Action.CREATE) if c.action is Action.DELETE else c for c in there),
-        ]
-        checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
         run = finds + self._reads(there) + self._writes(named)
-        return Calls(run, self._reads(named) + checks + self._writes(back))
+        back = [c for c in named if self.handler.reversal(c, None).level is not Reversibility.NONE]
+        checks = sum(len(self.handler.all_attachments(name, ids)) for name, ids in _by_resource(made).items())
+        return Calls(run, self._reads(back) + checks + self._writes([_undoing(change) for change in back]))
 
     def _reads(self, changes: Sequence[Change]) -> int:
-        by_resource: dict[str, list[str]] = {}
-        for change in changes:
-            by_resource.setdefault(change.resource, []).append(str(change.id))
-        return sum(len(self.handler.read(resource, ids)) for resource, ids in by_resource.items())
+        return sum(len(self.handler.read(resource, ids)) for resource, ids in _by_resource(changes).items())
 
     def _writes(self, changes: Sequence[Change]) -> int:
         """The calls that write, and those that read back what no answer shows."""
         before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
         steps = self.handler.write(changes, before) if changes else []
         blind = {position: write.blind for step in steps for write in step for position in write.positions}
+        # Some calls can only be made with what the record holds: one call each, as far as is known here.
+        unknown = [change for i, change in enumerate(changes) if i not in blind]
+        sizes = [self.handler.traits_of(name).write_max for name, ids in _by_resource(unknown).items() for _ in ids]
         shown = {
             i
             for i, change in enumerate(changes)
@@ -145,7 +141,8 @@ class HttpTarget:
             and not blind.get(i)
             and self.handler.traits_of(change.resource).answer_carries_image
         }
-        return sum(map(len, steps)) + self._reads([change for i, change in enumerate(changes) if i not in shown])
+        writes = sum(map(len, steps)) + math.ceil(sum(1 / size for size in sizes))
+        return writes + self._reads([change for i, change in enumerate(changes) if i not in shown])
 
     def seconds_for(self, calls: int) -> float | None:
         return self.client.seconds_for(calls)
@@ -393,7 +390,23 @@ class HttpWork:
             for write, outcomes in zip(live, await all_to_the_end(*(self._send(sent, w) for w in live)), strict=True):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
-        return [merged(given) for given in answers]
+        done = [merged(given) for given in answers]
+        await self._complete(sent, done)
+        return done
+
+    async def _complete(self, sent: Sequence[Touched], outcomes: list[Outcome]) -> None:
+        """Make the calls that need the ids of the records just created. What they did is seen by reading back."""
+        made = [
+            replace(each, change=replace(each.change, id=outcome.id))
+            for each, outcome in zip(sent, outcomes, strict=True)
+            if each.change.action is Action.CREATE and outcome.status is Status.APPLIED and outcome.id
+        ]
+        if made and (writes := self._handler.afterwards([each.change for each in made])):
+            await all_to_the_end(*(self._send(made, write) for write in writes))
+            outcomes[:] = [
+                replace(outcome, sealed=False) if each.change.action is Action.CREATE else outcome
+                for each, outcome in zip(sent, outcomes, strict=True)
+            ]
 
     async def _send(self, sent: Sequence[Touched], write: Write) -> list[Outcome]:
         theirs = [sent[position] for position in write.positions]
@@ -553,10 +566,34 @@ class HttpWork:
         self._release(set(self._held))
 
 
+def _by_resource(changes: Iterable[Change]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {}
+    for change in changes:
+        ids.setdefault(change.resource, []).append(str(change.id))
+    return ids
+
+
+def _undoing(change: Change) -> Change:
+    if change.action is Action.CREATE:
+        return replace(change, action=Action.DELETE, fields={})
+    return replace(change, action=Action.CREATE) if change.action is Action.DELETE else change
+
+
 def _named(change: Change, id_: str) -> Change:
     """With an id, though its own is not known yet; an upsert as the update that it may be."""
     action = Action.UPDATE if change.action is Action.UPSERT else change.action
     return replace(change, id=change.id or id_, action=action)
+
+
+def _referred_to(resources: Mapping[str, Resource]) -> dict[str, int]:
+    """See guard.target.base.Target."""
+
+    def depth(name: str, above: tuple[str, ...] = ()) -> int:
+        named = set(resources[name].references.values()) - {name, *above}  # a circle has no order
+        return max((1 + depth(each, (*above, name)) for each in named), default=0)
+
+    named = {each for resource in resources.values() for each in resource.references.values()}
+    return {each: depth(each) for each in named}
 
 
 def _whole(touched: Touched, outcome: Outcome) -> Outcome:
