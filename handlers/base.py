@@ -90,6 +90,9 @@ class Call:
     query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """A list is sent as its name repeated."""
     body: Any = None
+    """Sent as JSON; bytes are sent as they are."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Besides those of `Handler.headers`; the type of a body that is no JSON is among them."""
     repeatable: bool = False
     """Sending it twice leaves the same state as once (reads; writes that set fields)."""
 
@@ -178,9 +181,10 @@ class Handler(ABC):
     name: ClassVar[str]
     base_url: ClassVar[str]
     traits: ClassVar[Traits]
-    resources: ClassVar[Mapping[str, Resource]]
-    routes: ClassVar[Sequence[Route]]
-    actions: ClassVar[Mapping[str, Sequence[str]]]
+    resources: Mapping[str, Resource]
+    """By name. Class data, like routes and actions; a handler whose settings name object types adds those."""
+    routes: Sequence[Route]
+    actions: Mapping[str, Sequence[str]]
     """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
     side_effects: ClassVar[str]
     """What a write sets off that no API takes back, in words for the revert page."""
@@ -203,7 +207,28 @@ class Handler(ABC):
 
     @abstractmethod
     def headers(self, credential: str) -> dict[str, str]:
-        """Headers of every call: who Guard is, and the API's version."""
+        """Headers of every call: who Guard is, and the API's version. `credential` is the token where there is one."""
+
+    def login(self, credential: str) -> Call | None:
+        """The call that fetches a token for the credential, sent without `headers`; None: every call carries the
+        credential itself."""
+        del credential
+        return None
+
+    def token(self, reply: Reply) -> str | None:
+        """The token in the answer to `login`; None: it holds none."""
+        del reply
+        return None
+
+    def expired(self, reply: Reply) -> bool:
+        """Does this answer say that the token counts no longer, and that nothing was done for that? Then a new one is
+        fetched, and the call made once more."""
+        return reply.status == 401
+
+    def signed(self, call: Call, credential: str) -> Call:
+        """The call with the credential, or the token, in it, for a vendor that wants it elsewhere than in a header."""
+        del credential
+        return call
 
     def describe(self, resource: str) -> list[Call]:
         """The calls that read the definitions of this resource's fields; none: the handler knows them without.

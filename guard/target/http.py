@@ -27,7 +27,7 @@ from guard.core.model import (
 )
 from guard.core.past import changed_fields, members
 from guard.target.base import Calls, MayWrite, Work, always
-from guard.target.client import Client, NoAnswer, NotSent
+from guard.target.client import Client, Denied, NoAnswer, NotSent
 from guard.target.definitions import Definitions
 from guard.target.locks import RecordLocks
 from guard.tasks import all_or_none, all_to_the_end
@@ -260,6 +260,8 @@ class HttpTarget:
     async def _answer(self, call: Call) -> Reply:
         try:
             return await self.client.read(call)
+        except Denied as error:
+            raise _denied(self.name, str(error)) from None
         except (NotSent, NoAnswer) as error:
             raise Unavailable(
                 "target_unavailable", f"{self.name} cannot be read ({error}). Nothing was written; try again."
@@ -582,12 +584,16 @@ def _undone(outcome: Outcome) -> Outcome:
 
 def _unreadable(target: str, reply: Reply) -> Unavailable:
     if reply.status in (401, 403):
-        return Unavailable(
-            "target_refused",
-            f"{target} refused Guard's own credential ({reply.status}). Nothing was written. "
-            "Renew the credential in Guard's settings.",
-        )
+        return _denied(target, f"it answered {reply.status}")
     return Unavailable(
         "target_unavailable",
         f"{target} answered {reply.status} in a way that is no record. Nothing was written; try again later.",
+    )
+
+
+def _denied(target: str, why: str) -> Unavailable:
+    return Unavailable(
+        "target_refused",
+        f"{target} refused Guard's own credential: {why}. Nothing was written. "
+        "Renew the credential in Guard's settings.",
     )
