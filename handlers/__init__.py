@@ -2,5 +2,6 @@
 
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
+from handlers.salesforce import Salesforce
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel,)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, Salesforce)}

@@ -1,0 +1,450 @@
+"""The Salesforce handler: see handlers/salesforce/__init__.py."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, timedelta
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+from guard.core.errors import Refused, Unavailable
+from guard.core.model import (
+    FULLY,
+    Action,
+    Change,
+    Fields,
+    Image,
+    Key,
+    Outcome,
+    Resource,
+    Restore,
+    Reversal,
+    Reversibility,
+)
+from handlers.base import Call, Handler, Limits, Reply, Request, Route, Traits, Write, refuse_unknown_action
+from handlers.salesforce import answers, objects, soap, soql
+from handlers.salesforce.names import (
+    DATA,
+    READ_MAX,
+    ROUTES,
+    WRITE_MAX,
+    ByObject,
+    canonical_id,
+    record_id,
+    refuse_odd_version,
+)
+from handlers.salesforce.objects import STAMPS, Definition
+
+_ACTIONS = ("create", "update", "upsert", "delete")
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_READABLE = re.compile(r"/services/data(?:/(?!.*tooling/).*)?")
+_TITLES = (("FirstName", "LastName"), ("Name",), ("Subject",), ("Title",), ("Email",))
+_ALL = ""
+"""The resource of requests that name their object types in the body, or by the ids alone."""
+_FINAL = "Salesforce does not bring deleted records of {} back."
+_KEPT = "Records of {} cannot be deleted by the API, so a new one stays."
+
+
+class Salesforce(Handler):
+    name = "salesforce"
+    base_url = "https://login.salesforce.com"
+    traits = Traits(
+        read_max=READ_MAX,
+        write_max=WRITE_MAX,
+        answer_carries_image=False,
+        isolated=False,
+        restore_deleted=Restore.SAME_ID,
+        # Salesforce counts calls by day only. Few at once: those that meet at a parent record lock each other out.
+        limits=Limits(requests=25, per_s=1.0, concurrency=5),
+        limit_headers=None,
+    )
+    resources = {name: Resource(name=name, volatile=STAMPS) for name in ("Account", "Contact")}
+    actions = dict.fromkeys(resources, _ACTIONS)
+    routes = ROUTES
+    side_effects = (
+        "Salesforce runs triggers, flows, assignment rules and roll-ups on every write, on those of a revert too, and "
+        "may mail a new owner; none of that can be taken back. A deleted record comes back for as long as it is in the "
+        "Recycle Bin: 15 days, unless somebody empties it."
+    )
+    asked_headers = frozenset({"if-match", "if-unmodified-since", "sforce-auto-assign", "sforce-duplicate-rule-header"})
+    told_headers = frozenset({"sforce-limit-info"})
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """options: domain, the org's My Domain host; client_id, of the app whose client secret the credential is.
+        Without the latter the credential is an access token. Raises ValueError."""
+        if unknown := set(options) - {"domain", "client_id"}:
+            raise ValueError(f"Salesforce has no option {min(unknown)}; it has domain and client_id")
+        if not _HOST.fullmatch(options.get("domain", "")):
+            raise ValueError('domain must be the host of your org, like "example.my.salesforce.com"')
+        self.base_url = f"https://{options['domain']}"
+        self._client_id = options.get("client_id", "")
+        self.resources = ByObject(self.resources, lambda name: Resource(name=name, volatile=STAMPS))
+        self.actions = ByObject(self.actions, lambda _: _ACTIONS)
+        self._definitions: dict[str, Definition] = {}
+        self._prefixes: dict[str, str] = {}
+
+    # Who Guard is
+
+    def headers(self, credential: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {credential}", "accept": "application/json"}
+
+    def login(self, credential: str) -> Call | None:
+        if not self._client_id:
+            return None
+        form = {"grant_type": "client_credentials", "client_id": self._client_id, "client_secret": credential}
+        typed = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+        return Call(method="POST", path="/services/oauth2/token", body=urlencode(form).encode(), headers=typed)
+
+    def token(self, reply: Reply) -> str | None:
+        token = reply.part("access_token")
+        return token if reply.status == 200 and isinstance(token, str) and token else None
+
+    def expired(self, reply: Reply) -> bool:
+        return reply.status == 401 or soap.is_expired(reply)
+
+    def denies(self, reply: Reply) -> bool:
+        """403 is also what a used-up daily limit is answered with."""
+        codes = {each["errorCode"] for each in answers.errors_of(reply)}
+        return reply.status == 401 or (reply.status == 403 and answers.LIMIT not in codes)
+
+    def signed(self, call: Call, credential: str) -> Call:
+        return soap.signed(call, credential) if call.path == soap.PATH else call
+
+    # The org's own description
+
+    def describe(self, resource: str) -> list[Call]:
+        path = f"{DATA}/sobjects/{resource}/describe" if resource else f"{DATA}/sobjects"
+        return [Call(method="GET", path=path, repeatable=True)]
+
+    def learn(self, resource: str, replies: Sequence[Reply]) -> bool:
+        (reply,) = replies
+        if resource == _ALL:
+            listed = reply.part("sobjects")
+            told = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+            self._prefixes = {str(each.get("keyPrefix")): str(each.get("name")) for each in told} or self._prefixes
+            return bool(told)
+        if reply.status == 404:
+            raise Refused("unknown_resource", f"This Salesforce org has no object {resource}, or does not show it.")
+        found = objects.defined(reply)
+        if found is None:
+            return False
+        if found.name != resource:
+            raise Refused("unknown_resource", f"{resource} is called {found.name}: Guard knows it by that name only.")
+        self._definitions[resource] = found
+        self.resources = ByObject({**self.resources, resource: found.resource()}, self._unknown)
+        return True
+
+    @staticmethod
+    def _unknown(name: str) -> Resource:
+        return Resource(name=name, volatile=STAMPS)
+
+    def _known(self, resource: str) -> Definition:
+        if resource not in self._definitions:
+            detail = f"Salesforce's description of {resource} was not read. Nothing was written; try again."
+            raise Unavailable("target_unavailable", detail)
+        return self._definitions[resource]
+
+    # The bulk door
+
+    def change(self, resource: str, action: str, record: Mapping[str, Any]) -> Change:
+        refuse_unknown_action(self, resource, action)
+        return self._change(resource, Action(action), record.get("id"), record.get("fields"))
+
+    def _change(self, resource: str, action: Action, id_: Any, given: Any) -> Change:
+        known = self._known(resource)
+        named = None if id_ is None else self._own_id(known, id_)
+        if action is Action.DELETE:
+            return Change(resource=resource, action=action, id=named)
+        creating = action is Action.CREATE or (action is Action.UPSERT and named is None)
+        updating = action in (Action.UPDATE, Action.UPSERT)
+        fields = objects.asked(known, given or {}, creating=creating, updating=updating)
+        if action is Action.UPDATE and not fields:
+            raise Refused("invalid_record", "The update names no field.")
+        return Change(resource=resource, action=action, id=named, fields=fields)
+
+    def _own_id(self, known: Definition, value: Any) -> str:
+        id_ = record_id(value)
+        if known.prefix and not id_.startswith(known.prefix):
+            detail = f"{id_} is no id of {known.name}: those begin with {known.prefix}. Nothing was written."
+            raise Refused("invalid_record", detail)
+        return id_
+
+    # Salesforce's own requests
+
+    def refuse_disguised(self, method: str, path: str, query: Mapping[str, str]) -> None:
+        if not _READABLE.fullmatch(unquote(path).lower()):
+            detail = "Outside of /services/data Salesforce has calls that write whatever their method (Apex, SOAP)."
+            raise Refused(
+                "unknown_route", f"{detail} Merges are among them. Guard lets none through; nothing was sent."
+            )
+        if any(name.lower() == "_httpmethod" for name in query):
+            raise Refused("unknown_route", "A request with _HttpMethod is another one than it seems. Nothing was sent.")
+
+    def resources_of(self, route: Route, request: Request) -> list[str]:
+        refuse_odd_version(request.params["version"])
+        if "type" in request.params:
+            names = [request.params["type"]]
+        elif route.action == "delete":
+            names = [self._prefixes.get(id_[:3], "") for id_ in _ids(request)]
+            if "" in names:
+                raise Refused(
+                    "invalid_request", "One of the ids is of no object type of this org. Nothing was written."
+                )
+        else:
+            names = [_type(each) for each in _records(request)]
+        return list(dict.fromkeys(names))
+
+    def changes(self, route: Route, request: Request) -> list[Change]:
+        resources = self.resources_of(route, request)
+        kind, _, verb = route.action.rpartition(".")
+        action = Action(verb)
+        if kind == "row":
+            return [self._row(resources[0], action, request)]
+        if action is Action.DELETE:
+            changes = [self._change(self._prefixes[id_[:3]], action, id_, None) for id_ in _ids(request)]
+        else:
+            field = request.params.get("field")
+            changes = [self._member(_type(each, resources), action, each, field) for each in _records(request)]
+        named = [change.id for change in changes if change.id]
+        if len(set(named)) < len(named):
+            raise Refused("invalid_request", "Two of the records are the same one. Nothing was written.")
+        return changes
+
+    def _row(self, resource: str, action: Action, request: Request) -> Change:
+        body = {} if request.body is None else request.body
+        if not isinstance(body, dict):
+            raise Refused("invalid_request", "The body must be an object of fields. Nothing was written.")
+        fields = {name: value for name, value in body.items() if name != "attributes"}
+        if action is Action.UPSERT:
+            return self._upsert(resource, request.params["field"], request.params["value"], fields)
+        return self._change(resource, action, request.params.get("id"), fields)
+
+    def _member(self, resource: str, action: Action, given: Mapping[str, Any], by: str | None) -> Change:
+        """One record of a collection."""
+        lower = {name.lower(): name for name in given}
+        fields = {name: value for name, value in given.items() if name not in ("attributes", lower.get("id"))}
+        id_ = given.get(lower.get("id", ""))
+        if action is Action.UPDATE:
+            return self._change(resource, action, record_id(id_), fields)
+        if action is Action.CREATE or by is None:
+            return self._change(resource, action, None, {**fields, **({} if id_ is None else {"Id": id_})})
+        if by.lower() == "id":  # an upsert by id without one creates
+            action = Action.CREATE if id_ is None else Action.UPDATE
+            return self._change(resource, action, id_, fields)
+        name = lower.get(by.lower(), by)
+        return self._upsert(resource, by, fields.pop(name, None), fields)
+
+    def _upsert(self, resource: str, by: str, value: Any, fields: Mapping[str, Any]) -> Change:
+        """Which record it is must be known before it is written: it is searched by just this field."""
+        known = self._known(resource)
+        field = known.get(by)
+        if by.lower() == "id":
+            return self._change(resource, Action.UPDATE, record_id(value), fields)
+        if field is None or not (field.external or field.lookup) or value in (None, ""):
+            raise Refused("invalid_request", f"{by[:80]!r} is no field of {resource} whose values name a record.")
+        change = self._change(resource, Action.UPSERT, None, {field.name: value, **fields})
+        if self._naming(change) != field.name:
+            raise Refused("invalid_request", "The record has another external id than the one it is to be found by.")
+        return change
+
+    # Reading
+
+    def read(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """By ids, 2,000 a call; a query would show the same, of as many as fit into an address."""
+        path, fields = f"{DATA}/composite/sobjects/{resource}", self._known(resource).readable()
+        parts = [tuple(ids[i : i + READ_MAX]) for i in range(0, len(ids), READ_MAX)]
+        bodies = [{"ids": _asked_for(part), "fields": fields} for part in parts]
+        calls = [Call(method="POST", path=path, body=body, repeatable=True) for body in bodies]
+        return list(zip(calls, parts, strict=True))
+
+    def images(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, Image]:
+        rows, asked, known = reply.json(), _asked_for(ids), self._definitions.get(resource)
+        if reply.status != 200 or known is None or not isinstance(rows, list) or len(rows) != len(asked):
+            return {}
+        images: dict[str, Image] = {id_: None for id_ in ids if id_ not in set(asked)}
+        for id_, row in zip(asked, rows, strict=True):  # in the order of the request; null: there is none
+            if row is None:
+                images[id_] = None
+            elif isinstance(row, dict) and canonical_id(row.get("Id")) == id_:
+                image = objects.image_of(row, known)
+                images |= {} if image is None else {id_: image}
+        return images
+
+    def find(self, change: Change) -> Call | None:
+        calls = self.finds([change])
+        return calls[0][0] if calls else None
+
+    def finds(self, changes: Sequence[Change]) -> list[tuple[Call, tuple[int, ...]]]:
+        by: dict[tuple[str, str], dict[int, Any]] = {}
+        for i, change in enumerate(changes):
+            if (name := self._naming(change)) is not None:
+                by.setdefault((change.resource, name), {})[i] = change.fields[name]
+        return [
+            (soql.those_with(resource, name, list(part.values())), tuple(part))
+            for (resource, name), values in by.items()
+            for part in soql.in_parts(values, WRITE_MAX)
+        ]
+
+    def _naming(self, change: Change) -> str | None:
+        """The first external id that the change names, else the first other field by which Salesforce finds records."""
+        known = self._definitions.get(change.resource)
+        named = [f for n, value in change.fields.items() if known and value not in (None, "") and (f := known.get(n))]
+        external = (field.name for field in named if field.external)
+        return next(external, next((field.name for field in named if field.lookup), None))
+
+    def found(self, change: Change, reply: Reply) -> str | None:
+        rows, name = soql.rows_of(reply), self._naming(change)
+        if rows is None or name is None:
+            raise Refused(
+                "invalid_record", "Salesforce's search for this record gave an answer that says nothing sure."
+            )
+        ids = [row["Id"] for row in rows if self.same(change.resource, name, change.fields[name], row.get(name))]
+        if len(ids) > 1:
+            raise Refused("invalid_record", f"Several records have this {name}: name the id.")
+        return canonical_id(ids[0]) if ids else None
+
+    def attachments(self, resource: str, id_: str) -> list[Call]:
+        known = self._definitions.get(resource)
+        return soql.hanging_on(resource, id_, known.children) if known else []
+
+    def attached(self, resource: str, reply: Reply) -> list[Key] | None:
+        rows, known = soql.rows_of(reply), self._definitions.get(resource)
+        if rows is None or known is None:
+            return None
+        found = [soql.hanging(row, known.children) for row in rows]
+        return None if None in found else [key for keys in found for key in keys or ()]
+
+    # Writing
+
+    def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
+        """One step: what became of one record is never another's business."""
+        by_kind: dict[tuple[str, str], list[int]] = {}
+        for i, change in enumerate(changes):
+            kind = "undelete" if change.action is Action.CREATE and change.origin else change.action.value
+            by_kind.setdefault(("" if kind == "undelete" else change.resource, kind), []).append(i)
+        writes: list[Write] = []
+        for (resource, kind), mine in by_kind.items():
+            parts = [mine[i : i + WRITE_MAX] for i in range(0, len(mine), WRITE_MAX)]
+            writes += [w for part in parts if (w := self._batch(resource, kind, part, changes, before))]
+        return [writes] if writes else []
+
+    def _batch(
+        self, resource: str, kind: str, part: Sequence[int], changes: Sequence[Change], before: Sequence[Image]
+    ) -> Write | None:
+        if kind == "undelete":
+            return Write(soap.undelete([str(changes[i].origin) for i in part]), tuple(part))
+        if kind == "delete":
+            return Write(_deletion([str(changes[i].id) for i in part]), tuple(part))
+        known = self._known(resource)
+        bodies = {i: self._body(changes[i], before[i], known) for i in part}
+        bodies = {i: body for i, body in bodies.items() if body or kind == "create"}
+        if not bodies:
+            return None
+        if kind == "update" and len(bodies) == 1:
+            ((i, body),) = bodies.items()
+            if when := _unmodified_since(before[i]):
+                path = f"{DATA}/sobjects/{resource}/{changes[i].id}"
+                return Write(Call(method="PATCH", path=path, body=body, headers=when, repeatable=True), (i,))
+        ids = {i: {"id": changes[i].id} if kind == "update" else {} for i in bodies}
+        records = [{"attributes": {"type": resource}, **ids[i], **body} for i, body in bodies.items()]
+        return Write(_collection("PATCH" if kind == "update" else "POST", records), tuple(bodies))
+
+    def _body(self, change: Change, before: Image, known: Definition) -> dict[str, Any]:
+        fields = dict(change.fields)
+        for name in {*change.add, *change.remove}:  # a difference; Salesforce takes whole lists only
+            members = {*(before or {}).get(name, ()), *change.add.get(name, ())}
+            fields[name] = sorted(members - set(change.remove.get(name, ())))
+        return objects.body_of(fields, known, creating=change.action is Action.CREATE)
+
+    def parts(self, write: Write, reply: Reply) -> list[Write]:
+        """A collection that was refused for one record's sake, in halves; until it is that record alone."""
+        many, call = len(write.positions), write.call
+        if many < 2 or not answers.is_refused_whole(reply) or call.path != f"{DATA}/composite/sobjects":
+            return []
+        halves = (slice(None, many // 2), slice(many // 2, None))
+        if call.method == "DELETE":
+            ids = str(call.query["ids"]).split(",")
+            return [Write(_deletion(ids[half]), write.positions[half]) for half in halves]
+        records = call.body["records"]
+        return [Write(_collection(call.method, records[half]), write.positions[half]) for half in halves]
+
+    # Answers
+
+    def outcomes(self, changes: Sequence[Change], reply: Reply) -> list[Outcome]:
+        if changes[0].origin and soap.is_soap(reply):
+            return soap.undeleted(changes, reply)
+        return answers.outcomes(changes, reply)
+
+    def touches(self, change: Change) -> frozenset[str]:
+        known, asked = self._definitions.get(change.resource), change.asked()
+        return asked.union(*(known.derived(name) for name in asked)) if known else asked
+
+    def title(self, resource: str, image: Fields) -> str:
+        titles = (" ".join(str(image[n]) for n in names if image.get(n)) for names in _TITLES)
+        return next((title for title in titles if title), "")
+
+    def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
+        return objects.same(self._definitions.get(resource), name, asked, found)
+
+    def created_at(self, resource: str, image: Image) -> str | None:
+        return (image or {}).get("CreatedDate")
+
+    def reversal(self, change: Change, before: Image) -> Reversal:
+        known = self._definitions.get(change.resource)
+        if known and change.action is Action.DELETE and not known.undeletable:
+            return Reversal(Reversibility.NONE, _FINAL.format(known.name))
+        if known and change.action is Action.CREATE and not change.origin and not known.deletable:
+            return Reversal(Reversibility.NONE, _KEPT.format(known.name))
+        return FULLY
+
+
+def _asked_for(ids: Sequence[str]) -> list[str]:
+    """What is no id is the name of no record, and one of them would spoil the call for all."""
+    return [id_ for id_ in ids if canonical_id(id_) == id_]
+
+
+def _collection(method: str, records: Sequence[Mapping[str, Any]]) -> Call:
+    body = {"allOrNone": False, "records": list(records)}
+    return Call(method=method, path=f"{DATA}/composite/sobjects", body=body, repeatable=method == "PATCH")
+
+
+def _deletion(ids: Sequence[str]) -> Call:
+    query = {"ids": ",".join(ids), "allOrNone": "false"}
+    return Call(method="DELETE", path=f"{DATA}/composite/sobjects", query=query)
+
+
+def _unmodified_since(before: Image) -> dict[str, str]:
+    """The condition that nobody has changed a record since it was read. Collections do not take it. It has whole
+    seconds, so it is rounded up: a change within the same second goes unnoticed, and nothing is refused without one."""
+    modified = objects.moment((before or {}).get("LastModifiedDate"))
+    if modified is None:
+        return {}
+    whole = modified.replace(microsecond=0) + timedelta(seconds=math.ceil(modified.microsecond / 1_000_000))
+    return {"if-unmodified-since": format_datetime(whole.astimezone(UTC), usegmt=True)}
+
+
+def _records(request: Request) -> list[dict[str, Any]]:
+    listed = request.body.get("records") if isinstance(request.body, dict) else None
+    if not isinstance(listed, list) or not listed or not all(isinstance(each, dict) for each in listed):
+        raise Refused("invalid_request", "records must be a list of objects. Nothing was written.")
+    return _not_too_many(listed)
+
+
+def _ids(request: Request) -> list[str]:
+    return _not_too_many([record_id(each) for each in request.query.get("ids", "").split(",")])
+
+
+def _not_too_many(listed: list[Any]) -> list[Any]:
+    if len(listed) > WRITE_MAX:
+        raise Refused("invalid_request", f"Salesforce takes {WRITE_MAX} records at most. Nothing was written.")
+    return listed
+
+
+def _type(record: Mapping[str, Any], known: Sequence[str] = ()) -> str:
+    """The object type of a member of a collection. (Where the path names it, `known` is just that one.)"""
+    attributes = record.get("attributes")
+    name = attributes.get("type") if isinstance(attributes, dict) else None
+    if not isinstance(name, str) or (len(known) == 1 and name != known[0]):
+        raise Refused("invalid_request", "Each record needs its attributes.type. Nothing was written.")
+    return name
