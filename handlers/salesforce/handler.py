@@ -34,7 +34,7 @@ from handlers.salesforce.names import (
     record_id,
     refuse_odd_version,
 )
-from handlers.salesforce.objects import STAMPS, Definition
+from handlers.salesforce.objects import STAMPS, Definition, Field
 
 _ACTIONS = ("create", "update", "upsert", "delete")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
@@ -244,7 +244,7 @@ class Salesforce(Handler):
         if field is None or not (field.external or field.lookup) or value in (None, ""):
             raise Refused("invalid_request", f"{by[:80]!r} is no field of {resource} whose values name a record.")
         change = self._change(resource, Action.UPSERT, None, {field.name: value, **fields})
-        if self._naming(change) != field.name:
+        if self._naming(change) != field:
             raise Refused("invalid_request", "The record has another external id than the one it is to be found by.")
         return change
 
@@ -278,30 +278,31 @@ class Salesforce(Handler):
     def finds(self, changes: Sequence[Change]) -> list[tuple[Call, tuple[int, ...]]]:
         by: dict[tuple[str, str], dict[int, Any]] = {}
         for i, change in enumerate(changes):
-            if (name := self._naming(change)) is not None:
-                by.setdefault((change.resource, name), {})[i] = change.fields[name]
+            if (field := self._naming(change)) is not None:
+                by.setdefault((change.resource, field.name), {})[i] = change.fields[field.name]
         return [
             (soql.those_with(resource, name, list(part.values())), tuple(part))
             for (resource, name), values in by.items()
             for part in soql.in_parts(values, WRITE_MAX)
         ]
 
-    def _naming(self, change: Change) -> str | None:
+    def _naming(self, change: Change) -> Field | None:
         """The first external id that the change names, else the first other field by which Salesforce finds records."""
         known = self._definitions.get(change.resource)
         named = [f for n, value in change.fields.items() if known and value not in (None, "") and (f := known.get(n))]
-        external = (field.name for field in named if field.external)
-        return next(external, next((field.name for field in named if field.lookup), None))
+        external = (field for field in named if field.external)
+        return next(external, next((field for field in named if field.lookup), None))
 
     def found(self, change: Change, reply: Reply) -> str | None:
-        rows, name = soql.rows_of(reply), self._naming(change)
-        if rows is None or name is None:
+        rows, field = soql.rows_of(reply), self._naming(change)
+        if rows is None or field is None:
             raise Refused(
                 "invalid_record", "Salesforce's search for this record gave an answer that says nothing sure."
             )
-        ids = [row["Id"] for row in rows if self.same(change.resource, name, change.fields[name], row.get(name))]
+        asked = change.fields[field.name]
+        ids = [row["Id"] for row in rows if objects.names(field, asked, row.get(field.name))]
         if len(ids) > 1:
-            raise Refused("invalid_record", f"Several records have this {name}: name the id.")
+            raise Refused("invalid_record", f"Several records have this {field.name}: name the id.")
         return canonical_id(ids[0]) if ids else None
 
     def attachments(self, resource: str, id_: str) -> list[Call]:
@@ -385,7 +386,8 @@ class Salesforce(Handler):
         return next((title for title in titles if title), "")
 
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
-        return objects.same(self._definitions.get(resource), name, asked, found)
+        known = self._definitions.get(resource)
+        return objects.alike(known.get(name) if known else None, asked, found)
 
     def created_at(self, resource: str, image: Image) -> str | None:
         return (image or {}).get("CreatedDate")

@@ -28,6 +28,8 @@ class Field:
     """An external id: its values are to name one record."""
     lookup: bool
     """A field by which the vendor finds records, too: a name, an e-mail address."""
+    cased: bool
+    """Values that differ by case alone are two values."""
     scale: int
     """Digits behind the point that are kept of a number."""
     label: str
@@ -107,6 +109,7 @@ def _field(told: Mapping[str, Any]) -> Field:
         createable=told.get("createable") is True and is_seen,
         external=told.get("externalId") is True,
         lookup=told.get("idLookup") is True and told["type"] != "id",
+        cased=told.get("caseSensitive") is True,
         scale=scale if isinstance(scale, int) else 18,
         label=label if is_seen else "shows it in another shape than it takes",
     )
@@ -225,11 +228,10 @@ def body_of(fields: Mapping[str, Any], definition: Definition, *, creating: bool
     return body
 
 
-def same(definition: Definition | None, name: str, asked: Any, found: Any) -> bool:
-    """Is what was found what was asked for, as Salesforce keeps it?"""
+def alike(field: Field | None, asked: Any, found: Any) -> bool:
+    """Is what was found what was asked for, as Salesforce keeps it? None: nothing is known of the field."""
     if asked in (None, "", []) or found in (None, "", []):
         return asked in (None, "", []) and found in (None, "", [])
-    field = definition.get(name) if definition else None
     if isinstance(asked, list) or isinstance(found, list):
         return bool(asked == found)
     if asked == found and isinstance(asked, bool) == isinstance(found, bool):
@@ -249,6 +251,12 @@ def same(definition: Definition | None, name: str, asked: Any, found: Any) -> bo
             return moment(asked) is not None and moment(asked) == moment(found)
         case _:
             return _text(asked) == _text(found)
+
+
+def names(field: Field, asked: Any, found: Any) -> bool:
+    """Is the value found the one that a search asked for? Searches make no difference of case but for some fields."""
+    one, other = (value if field.cased or not isinstance(value, str) else value.lower() for value in (asked, found))
+    return alike(field, one, other)
 
 
 def _text(value: Any) -> str:
