@@ -310,6 +310,16 @@ class Handler(ABC):
         del resource, reply
         return []
 
+    def attachments_of(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """The fewest calls that read what hangs on these records, each with the ids it answers for. By default those of
+        `attachments` for each."""
+        return [(call, (id_,)) for id_ in ids for call in self.attachments(resource, id_)]
+
+    def attached_to(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+        """What one answer to `attachments_of` shows, by id. One that it does not tell about is left out."""
+        found = self.attached(resource, reply)
+        return {} if found is None else dict.fromkeys(ids, found)
+
     def completed(self, change: Change, before: Image) -> Change:
         """The change as this record will see it: with what the vendor does to fields that it does not name (a list that
         replaces takes away what is not in it). A completed change stays as it is; `before` is None for a creation."""

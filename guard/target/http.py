@@ -127,15 +127,12 @@ class HttpTarget:
             *(replace(change, action=Action.DELETE, fields={}) for change in made),
             *(replace(c, action=Action.CREATE, origin=c.id) if c.action is Action.DELETE else c for c in there),
         ]
-        checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
+        checks = sum(len(self.handler.attachments_of(name, ids)) for name, ids in _by_resource(made).items())
         run = finds + self._reads(there) + self._writes(named)
         return Calls(run, self._reads(named) + checks + self._writes(back))
 
     def _reads(self, changes: Sequence[Change]) -> int:
-        by_resource: dict[str, list[str]] = {}
-        for change in changes:
-            by_resource.setdefault(change.resource, []).append(str(change.id))
-        return sum(len(self.handler.read(resource, ids)) for resource, ids in by_resource.items())
+        return sum(len(self.handler.read(resource, ids)) for resource, ids in _by_resource(changes).items())
 
     def _writes(self, changes: Sequence[Change]) -> int:
         """The calls that write, and those that read back what no answer shows."""
@@ -190,16 +187,21 @@ class HttpTarget:
         return found, None
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
-        found = await all_or_none(*(self._attached(resource, id_) for id_ in ids))
-        return {id_: keys for id_, keys in zip(ids, found, strict=True) if keys != frozenset()}
+        calls = self.handler.attachments_of(resource, ids)
+        answers = await all_or_none(*(self._attached(resource, call, asked) for call, asked in calls))
+        found: dict[str, frozenset[Key] | None] = dict.fromkeys(ids, frozenset())
+        for (_, asked), told in zip(calls, answers, strict=True):
+            for id_ in asked:
+                known = found[id_]
+                found[id_] = known | frozenset(told[id_]) if known is not None and id_ in told else None
+        return {id_: keys for id_, keys in found.items() if keys != frozenset()}
 
-    async def _attached(self, resource: str, id_: str) -> frozenset[Key] | None:
+    async def _attached(self, resource: str, call: Call, ids: Sequence[str]) -> dict[str, list[Key]]:
         try:
-            replies = await all_or_none(*(self._answer(call) for call in self.handler.attachments(resource, id_)))
+            reply = await self._answer(call)
         except Unavailable:
-            return None
-        told = [self.handler.attached(resource, reply) for reply in replies]
-        return None if None in told else frozenset(key for keys in told for key in keys or ())
+            return {}
+        return self.handler.attached_to(resource, ids, reply)
 
     def outcomes(self, touched: Sequence[Touched], reply: Reply) -> list[Outcome]:
         """What an answer says, and "unknown" where the handler falls over it: what was sent must be accounted for."""
@@ -354,11 +356,8 @@ class HttpWork:
         return Touched(replace(change, action=Action.UPDATE, id=id_), None)
 
     async def _read_locked(self, changes: Sequence[Change]) -> Known:
-        by_resource: dict[str, list[str]] = {}
-        for change in changes:
-            by_resource.setdefault(change.resource, []).append(str(change.id))
         images: dict[Key, Image] = {}
-        for resource, ids in by_resource.items():
+        for resource, ids in _by_resource(changes).items():
             await self._lock((resource, id_) for id_ in ids)
             found = await self._target.read(resource, ids)
             images |= {(resource, id_): image for id_, image in found.items()}
@@ -578,6 +577,13 @@ class HttpWork:
 
     def release_all(self) -> None:
         self._release(set(self._held))
+
+
+def _by_resource(changes: Sequence[Change]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {}
+    for change in changes:
+        ids.setdefault(change.resource, []).append(str(change.id))
+    return ids
 
 
 def _named(change: Change, id_: str) -> Change:
