@@ -1,10 +1,7 @@
 """The Salesforce handler: see handlers/salesforce/__init__.py."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, timedelta
-from email.utils import format_datetime
 from typing import Any
 from urllib.parse import unquote, urlencode
 
@@ -23,7 +20,7 @@ from guard.core.model import (
     Reversibility,
 )
 from handlers.base import Call, Handler, Limits, Reply, Request, Route, Traits, Write, refuse_unknown_action
-from handlers.salesforce import answers, objects, soap, soql
+from handlers.salesforce import answers, objects, passed, soap, soql, values, writing
 from handlers.salesforce.names import (
     DATA,
     READ_MAX,
@@ -32,9 +29,9 @@ from handlers.salesforce.names import (
     ByObject,
     canonical_id,
     record_id,
-    refuse_odd_version,
 )
 from handlers.salesforce.objects import STAMPS, Definition, Field
+from handlers.salesforce.passed import Named
 
 _ACTIONS = ("create", "update", "upsert", "delete")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
@@ -158,7 +155,7 @@ class Salesforce(Handler):
             return Change(resource=resource, action=action, id=named)
         creating = action is Action.CREATE or (action is Action.UPSERT and named is None)
         updating = action in (Action.UPDATE, Action.UPSERT)
-        fields = objects.asked(known, given or {}, creating=creating, updating=updating)
+        fields = values.asked(known, given or {}, creating=creating, updating=updating)
         if action is Action.UPDATE and not fields:
             raise Refused("invalid_record", "The update names no field.")
         return Change(resource=resource, action=action, id=named, fields=fields)
@@ -182,68 +179,25 @@ class Salesforce(Handler):
             raise Refused("unknown_route", "A request with _HttpMethod is another one than it seems. Nothing was sent.")
 
     def resources_of(self, route: Route, request: Request) -> list[str]:
-        refuse_odd_version(request.params["version"])
-        if "type" in request.params:
-            names = [request.params["type"]]
-        elif route.action == "delete":
-            names = [self._prefixes.get(id_[:3], "") for id_ in _ids(request)]
-            if "" in names:
-                raise Refused(
-                    "invalid_request", "One of the ids is of no object type of this org. Nothing was written."
-                )
-        else:
-            names = [_type(each) for each in _records(request)]
-        return list(dict.fromkeys(names))
+        return passed.resources(route, request, self._prefixes)
 
     def changes(self, route: Route, request: Request) -> list[Change]:
-        resources = self.resources_of(route, request)
-        kind, _, verb = route.action.rpartition(".")
-        action = Action(verb)
-        if kind == "row":
-            return [self._row(resources[0], action, request)]
-        if action is Action.DELETE:
-            changes = [self._change(self._prefixes[id_[:3]], action, id_, None) for id_ in _ids(request)]
-        else:
-            field = request.params.get("field")
-            changes = [self._member(_type(each, resources), action, each, field) for each in _records(request)]
-        named = [change.id for change in changes if change.id]
-        if len(set(named)) < len(named):
+        passed.resources(route, request, self._prefixes)
+        changes = [self._named(each) for each in passed.records(route, request, self._prefixes)]
+        ids = [change.id for change in changes if change.id]
+        if len(set(ids)) < len(ids):
             raise Refused("invalid_request", "Two of the records are the same one. Nothing was written.")
         return changes
 
-    def _row(self, resource: str, action: Action, request: Request) -> Change:
-        body = {} if request.body is None else request.body
-        if not isinstance(body, dict):
-            raise Refused("invalid_request", "The body must be an object of fields. Nothing was written.")
-        fields = {name: value for name, value in body.items() if name != "attributes"}
-        if action is Action.UPSERT:
-            return self._upsert(resource, request.params["field"], request.params["value"], fields)
-        return self._change(resource, action, request.params.get("id"), fields)
-
-    def _member(self, resource: str, action: Action, given: Mapping[str, Any], by: str | None) -> Change:
-        """One record of a collection."""
-        lower = {name.lower(): name for name in given}
-        fields = {name: value for name, value in given.items() if name not in ("attributes", lower.get("id"))}
-        id_ = given.get(lower.get("id", ""))
-        if action is Action.UPDATE:
-            return self._change(resource, action, record_id(id_), fields)
-        if action is Action.CREATE or by is None:
-            return self._change(resource, action, None, {**fields, **({} if id_ is None else {"Id": id_})})
-        if by.lower() == "id":  # an upsert by id without one creates
-            action = Action.CREATE if id_ is None else Action.UPDATE
-            return self._change(resource, action, id_, fields)
-        name = lower.get(by.lower(), by)
-        return self._upsert(resource, by, fields.pop(name, None), fields)
-
-    def _upsert(self, resource: str, by: str, value: Any, fields: Mapping[str, Any]) -> Change:
-        """Which record it is must be known before it is written: it is searched by just this field."""
-        known = self._known(resource)
-        field = known.get(by)
-        if by.lower() == "id":
-            return self._change(resource, Action.UPDATE, record_id(value), fields)
-        if field is None or not (field.external or field.lookup) or value in (None, ""):
+    def _named(self, record: Named) -> Change:
+        resource, by = record.resource, record.by
+        if not by:
+            return self._change(resource, record.action, record.id, record.fields)
+        field = self._known(resource).get(by)
+        if field is None or not (field.external or field.lookup) or record.value in (None, ""):
             raise Refused("invalid_request", f"{by[:80]!r} is no field of {resource} whose values name a record.")
-        change = self._change(resource, Action.UPSERT, None, {field.name: value, **fields})
+        change = self._change(resource, record.action, None, {field.name: record.value, **record.fields})
+        # Which record it is must be known before it is written: it is searched by just this field.
         if self._naming(change) != field:
             raise Refused("invalid_request", "The record has another external id than the one it is to be found by.")
         return change
@@ -267,7 +221,7 @@ class Salesforce(Handler):
             if row is None:
                 images[id_] = None
             elif isinstance(row, dict) and canonical_id(row.get("Id")) == id_:
-                image = objects.image_of(row, known)
+                image = values.image_of(row, known)
                 images |= {} if image is None else {id_: image}
         return images
 
@@ -300,75 +254,34 @@ class Salesforce(Handler):
                 "invalid_record", "Salesforce's search for this record gave an answer that says nothing sure."
             )
         asked = change.fields[field.name]
-        ids = [row["Id"] for row in rows if objects.names(field, asked, row.get(field.name))]
+        ids = [row["Id"] for row in rows if values.names(field, asked, row.get(field.name))]
         if len(ids) > 1:
             raise Refused("invalid_record", f"Several records have this {field.name}: name the id.")
         return canonical_id(ids[0]) if ids else None
 
-    def attachments(self, resource: str, id_: str) -> list[Call]:
+    def attachments_of(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
         known = self._definitions.get(resource)
-        return soql.hanging_on(resource, id_, known.children) if known else []
+        parts = [tuple(ids[i : i + WRITE_MAX]) for i in range(0, len(ids), WRITE_MAX)]
+        return [
+            (call, part) for part in parts for call in soql.hanging_on(resource, part, known.children if known else ())
+        ]
 
-    def attached(self, resource: str, reply: Reply) -> list[Key] | None:
+    def attached_to(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
         rows, known = soql.rows_of(reply), self._definitions.get(resource)
         if rows is None or known is None:
-            return None
-        found = [soql.hanging(row, known.children) for row in rows]
-        return None if None in found else [key for keys in found for key in keys or ()]
+            return {}
+        found = {str(canonical_id(row["Id"])): soql.hanging(row, known.children) for row in rows}
+        return {id_: keys for id_, keys in found.items() if keys is not None}
 
     # Writing
 
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
         """One step: what became of one record is never another's business."""
-        by_kind: dict[tuple[str, str], list[int]] = {}
-        for i, change in enumerate(changes):
-            kind = "undelete" if change.action is Action.CREATE and change.origin else change.action.value
-            by_kind.setdefault(("" if kind == "undelete" else change.resource, kind), []).append(i)
-        writes: list[Write] = []
-        for (resource, kind), mine in by_kind.items():
-            parts = [mine[i : i + WRITE_MAX] for i in range(0, len(mine), WRITE_MAX)]
-            writes += [w for part in parts if (w := self._batch(resource, kind, part, changes, before))]
-        return [writes] if writes else []
-
-    def _batch(
-        self, resource: str, kind: str, part: Sequence[int], changes: Sequence[Change], before: Sequence[Image]
-    ) -> Write | None:
-        if kind == "undelete":
-            return Write(soap.undelete([str(changes[i].origin) for i in part]), tuple(part))
-        if kind == "delete":
-            return Write(_deletion([str(changes[i].id) for i in part]), tuple(part))
-        known = self._known(resource)
-        bodies = {i: self._body(changes[i], before[i], known) for i in part}
-        bodies = {i: body for i, body in bodies.items() if body or kind == "create"}
-        if not bodies:
-            return None
-        if kind == "update" and len(bodies) == 1:
-            ((i, body),) = bodies.items()
-            if when := _unmodified_since(before[i]):
-                path = f"{DATA}/sobjects/{resource}/{changes[i].id}"
-                return Write(Call(method="PATCH", path=path, body=body, headers=when, repeatable=True), (i,))
-        ids = {i: {"id": changes[i].id} if kind == "update" else {} for i in bodies}
-        records = [{"attributes": {"type": resource}, **ids[i], **body} for i, body in bodies.items()]
-        return Write(_collection("PATCH" if kind == "update" else "POST", records), tuple(bodies))
-
-    def _body(self, change: Change, before: Image, known: Definition) -> dict[str, Any]:
-        fields = dict(change.fields)
-        for name in {*change.add, *change.remove}:  # a difference; Salesforce takes whole lists only
-            members = {*(before or {}).get(name, ()), *change.add.get(name, ())}
-            fields[name] = sorted(members - set(change.remove.get(name, ())))
-        return objects.body_of(fields, known, creating=change.action is Action.CREATE)
+        made = writing.writes(changes, before, self._known)
+        return [made] if made else []
 
     def parts(self, write: Write, reply: Reply) -> list[Write]:
-        """A collection that was refused for one record's sake, in halves; until it is that record alone."""
-        many, call = len(write.positions), write.call
-        if many < 2 or not answers.is_refused_whole(reply) or call.path != f"{DATA}/composite/sobjects":
-            return []
-        halves = (slice(None, many // 2), slice(many // 2, None))
-        if call.method == "DELETE":
-            ids = str(call.query["ids"]).split(",")
-            return [Write(_deletion(ids[half]), write.positions[half]) for half in halves]
-        records = call.body["records"]
-        return [Write(_collection(call.method, records[half]), write.positions[half]) for half in halves]
+        return writing.halves(write, reply)
 
     # Answers
 
@@ -387,7 +300,7 @@ class Salesforce(Handler):
 
     def same(self, resource: str, name: str, asked: Any, found: Any) -> bool:
         known = self._definitions.get(resource)
-        return objects.alike(known.get(name) if known else None, asked, found)
+        return values.alike(known.get(name) if known else None, asked, found)
 
     def created_at(self, resource: str, image: Image) -> str | None:
         return (image or {}).get("CreatedDate")
@@ -404,49 +317,3 @@ class Salesforce(Handler):
 def _asked_for(ids: Sequence[str]) -> list[str]:
     """What is no id is the name of no record, and one of them would spoil the call for all."""
     return [id_ for id_ in ids if canonical_id(id_) == id_]
-
-
-def _collection(method: str, records: Sequence[Mapping[str, Any]]) -> Call:
-    body = {"allOrNone": False, "records": list(records)}
-    return Call(method=method, path=f"{DATA}/composite/sobjects", body=body, repeatable=method == "PATCH")
-
-
-def _deletion(ids: Sequence[str]) -> Call:
-    query = {"ids": ",".join(ids), "allOrNone": "false"}
-    return Call(method="DELETE", path=f"{DATA}/composite/sobjects", query=query)
-
-
-def _unmodified_since(before: Image) -> dict[str, str]:
-    """The condition that nobody has changed a record since it was read. Collections do not take it. It has whole
-    seconds, so it is rounded up: a change within the same second goes unnoticed, and nothing is refused without one."""
-    modified = objects.moment((before or {}).get("LastModifiedDate"))
-    if modified is None:
-        return {}
-    whole = modified.replace(microsecond=0) + timedelta(seconds=math.ceil(modified.microsecond / 1_000_000))
-    return {"if-unmodified-since": format_datetime(whole.astimezone(UTC), usegmt=True)}
-
-
-def _records(request: Request) -> list[dict[str, Any]]:
-    listed = request.body.get("records") if isinstance(request.body, dict) else None
-    if not isinstance(listed, list) or not listed or not all(isinstance(each, dict) for each in listed):
-        raise Refused("invalid_request", "records must be a list of objects. Nothing was written.")
-    return _not_too_many(listed)
-
-
-def _ids(request: Request) -> list[str]:
-    return _not_too_many([record_id(each) for each in request.query.get("ids", "").split(",")])
-
-
-def _not_too_many(listed: list[Any]) -> list[Any]:
-    if len(listed) > WRITE_MAX:
-        raise Refused("invalid_request", f"Salesforce takes {WRITE_MAX} records at most. Nothing was written.")
-    return listed
-
-
-def _type(record: Mapping[str, Any], known: Sequence[str] = ()) -> str:
-    """The object type of a member of a collection. (Where the path names it, `known` is just that one.)"""
-    attributes = record.get("attributes")
-    name = attributes.get("type") if isinstance(attributes, dict) else None
-    if not isinstance(name, str) or (len(known) == 1 and name != known[0]):
-        raise Refused("invalid_request", "Each record needs its attributes.type. Nothing was written.")
-    return name

@@ -42,11 +42,12 @@ def those_with(resource: str, name: str, literals: Sequence[str]) -> Call:
     return query(f"SELECT Id, {name} FROM {resource} WHERE {name} IN ({listed})")  # noqa: S608 - escaped
 
 
-def hanging_on(resource: str, id_: str, children: Sequence[tuple[str, str]]) -> list[Call]:
-    """Which records would be deleted along with this one: one of each kind will do."""
+def hanging_on(resource: str, ids: Sequence[str], children: Sequence[tuple[str, str]]) -> list[Call]:
+    """Which records would be deleted along with these. (A LIMIT might count for all of them together.)"""
     parts = [children[i : i + _CHILDREN_MAX] for i in range(0, len(children), _CHILDREN_MAX)]
-    inner = [", ".join(f"(SELECT Id FROM {name} LIMIT 1)" for name, _ in part) for part in parts]  # noqa: S608
-    return [query(f"SELECT Id, {each} FROM {resource} WHERE Id = '{id_}'") for each in inner]  # noqa: S608 - an id
+    inner = [", ".join(f"(SELECT Id FROM {name})" for name, _ in part) for part in parts]  # noqa: S608
+    listed = ",".join(literal(id_) for id_ in ids)
+    return [query(f"SELECT Id, {each} FROM {resource} WHERE Id IN ({listed})") for each in inner]  # noqa: S608 - ids
 
 
 def rows_of(reply: Reply) -> list[dict[str, Any]] | None:

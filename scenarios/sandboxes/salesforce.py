@@ -398,17 +398,17 @@ class Salesforce(Vendor):
         records = [
             {
                 **self._view(asked.kind, row, asked.names),
-                **{name: self._first(child, by, row) for name, (child, by) in children.items()},
+                **{name: self._hanging(child, by, row) for name, (child, by) in children.items()},
             }
             for row in found[:PAGE]
         ]
         more = {"nextRecordsUrl": "/services/data/v60.0/query/01g-2000"} if len(found) > PAGE else {}
         return Reply.json(200, {"totalSize": len(found), "done": not more, **more, "records": records})
 
-    def _first(self, child: str, by: str, row: Row) -> Row | None:
-        hanging = [each for each in self.store.tables[child].rows.values() if each.get(by) == row["id"]][:1]
+    def _hanging(self, child: str, by: str, row: Row) -> Row | None:
+        hanging = [each for each in self.store.tables[child].rows.values() if each.get(by) == row["id"]]
         shown = [self._view(child, each, ["Id"]) for each in hanging]
-        return {"totalSize": 1, "done": True, "records": shown} if shown else None
+        return {"totalSize": len(shown), "done": True, "records": shown} if shown else None
 
     # --- requests about single rows ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 _QUERY = re.compile(
     r"SELECT (?P<what>.+) FROM (?P<kind>\w+)(?: WHERE (?P<name>\w+) (?:= (?P<one>.+)|IN \((?P<many>.*)\)))?"
 )
-_CHILD = re.compile(r"\(SELECT Id FROM (\w+) LIMIT 1\)")
+_CHILD = re.compile(r"\(SELECT Id FROM (\w+)\)")
 _LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|(-?[0-9.]+)")
 _PLAIN = {"n": "\n", "r": "\r", "t": "\t"}
 

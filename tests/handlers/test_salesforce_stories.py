@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from guard.core.errors import Unavailable
 from scenarios.sandboxes import salesforce_seed as seed
 from tests.handlers.salesforce_org import (
     MANY,
@@ -94,6 +95,21 @@ async def test_a_thousand_creations_are_five_writes_and_deleted_by_five(large: W
 
     assert (report["records_restored"], rows(large)) == (1000, before)
     assert await calls(large, since=6) == [READ, *[DELETE] * 5, READ]
+
+
+async def test_what_hangs_on_created_records_is_asked_for_two_hundred_a_query(large: World) -> None:
+    before = rows(large, "Account")
+    records = [{"fields": {"Name": "New", "Client_Number__c": f"N-{n}"}} for n in range(300)]
+    told = await large.operate("create", records, resource="Account", dry_run=True)
+    answer = await large.operate("create", records, resource="Account")
+    since = len(await calls(large))
+
+    report = await large.revert(answer)
+
+    assert (report["records_restored"], rows(large, "Account")) == (300, before)
+    back = await calls(large, since=since)
+    assert sorted(back) == sorted(["POST /sobjects/Account", SEARCH, SEARCH, DELETE, DELETE, "POST /sobjects/Account"])
+    assert (told["vendor_calls"], told["vendor_calls_of_revert"]) == (since, len(back))
 
 
 async def test_a_dry_run_foretells_the_calls_there_and_back_and_writes_nothing(large: World) -> None:
@@ -348,3 +364,12 @@ async def test_the_sandbox_holds_what_its_seed_says(crm: World) -> None:
     assert {kind: len(rows(crm, kind)) for kind in seed.OBJECTS} == {
         "Account": 4, "Contact": 20, "Opportunity": 4, "Placement__c": 4, "Visit__c": 5,
     }  # fmt: skip
+
+
+async def test_guard_check_tells_a_good_credential_from_a_bad_one(tmp_path: Path) -> None:
+    async with org(tmp_path, login=True) as world:
+        await world.guard.target("crm").check()
+        vendor(world).reset()
+        await world.fault(kind="status", status=401, body=[], times=-1)
+        with pytest.raises(Unavailable, match="refused Guard's own credential"):
+            await world.guard.target("crm").check()
