@@ -9,6 +9,7 @@ _QUERY = re.compile(
 )
 _CHILD = re.compile(r"\(SELECT Id FROM (\w+)\)")
 _LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|(-?[0-9.]+)")
+_LISTED = re.compile(rf"(?:{_LITERAL.pattern})(?:,(?:{_LITERAL.pattern}))*")
 _PLAIN = {"n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -33,7 +34,10 @@ def parse(text: str) -> Query | None:
     what = found["what"]
     children = tuple(_CHILD.findall(what))
     names = tuple(name for each in _CHILD.sub("", what).split(",") if (name := each.strip()))
-    values = tuple(_value(match) for match in _LITERAL.finditer(found["many"] or found["one"] or ""))
+    listed = found["many"] or found["one"] or ""
+    if found["name"] and not _LISTED.fullmatch(listed):
+        return None
+    values = tuple(_value(match) for match in _LITERAL.finditer(listed))
     return Query(found["kind"], names, children, found["name"] or "", values)
 
 
