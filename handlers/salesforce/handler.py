@@ -76,7 +76,7 @@ class Salesforce(Handler):
             raise ValueError('domain must be the host of your org, like "example.my.salesforce.com"')
         self.base_url = f"https://{options['domain']}"
         self._client_id = options.get("client_id", "")
-        self.resources = ByObject(self.resources, lambda name: Resource(name=name, volatile=STAMPS))
+        self.resources = ByObject(self.resources, self._unknown)
         self.actions = ByObject(self.actions, lambda _: _ACTIONS)
         self._definitions: dict[str, Definition] = {}
         self._prefixes: dict[str, str] = {}
@@ -171,10 +171,8 @@ class Salesforce(Handler):
 
     def refuse_disguised(self, method: str, path: str, query: Mapping[str, str]) -> None:
         if not _READABLE.fullmatch(unquote(path).lower()):
-            detail = "Outside of /services/data Salesforce has calls that write whatever their method (Apex, SOAP)."
-            raise Refused(
-                "unknown_route", f"{detail} Merges are among them. Guard lets none through; nothing was sent."
-            )
+            detail = "Guard lets no calls of Apex, SOAP (merges among them) and tools through: some write by GET."
+            raise Refused("unknown_route", f"{detail} Nothing was sent.")
         if any(name.lower() == "_httpmethod" for name in query):
             raise Refused("unknown_route", "A request with _HttpMethod is another one than it seems. Nothing was sent.")
 
@@ -182,7 +180,7 @@ class Salesforce(Handler):
         return passed.resources(route, request, self._prefixes)
 
     def changes(self, route: Route, request: Request) -> list[Change]:
-        passed.resources(route, request, self._prefixes)
+        self.resources_of(route, request)
         changes = [self._named(each) for each in passed.records(route, request, self._prefixes)]
         ids = [change.id for change in changes if change.id]
         if len(set(ids)) < len(ids):
