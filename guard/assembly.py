@@ -62,10 +62,16 @@ def _http_target(name: str, settings: TargetSettings) -> HttpTarget:
     if settings.handler not in HANDLERS:
         known = ", ".join(sorted([*HANDLERS, "postgresql"]))
         raise SettingsError(f"targets.{name}.handler: there is no handler {settings.handler!r}; there are {known}")
+    kind = HANDLERS[settings.handler]
+    odd = [option for option, value in settings.options.items() if not isinstance(value, str)]
+    if odd and not kind.structured_options:
+        raise SettingsError(f"targets.{name}.options.{odd[0]}: it must be a text, in quotes")
     try:
-        handler = HANDLERS[settings.handler](settings.options)
+        handler = kind(settings.options)
     except ValueError as error:
         raise SettingsError(f"targets.{name}.options: {error}") from None
+    if not (settings.base_url or handler.base_url):
+        raise SettingsError(f"targets.{name}.base_url: {settings.handler} has no address of its own; name the system's")
     limits = Limits(**settings.limits.model_dump()) if settings.limits else handler.traits.limits
     pace = Pace(limits, None if settings.limits else handler.traits.limit_headers)
     access = Access(handler, settings.credential.get_secret_value())

@@ -161,9 +161,38 @@ def sandbox_highlevel(
     highlevel.run(port, records, latency_ms / 1000, limits, seed)
 
 
+@sandbox.command("hubspot")
+def sandbox_hubspot(
+    port: SandboxPort = 8091,
+    records: SandboxRecords = 100,
+    latency_ms: LatencyMs = 0.0,
+    rate_limit: RateLimit = "190",
+    seed: Seed = 1,
+) -> None:
+    """Run HubSpot's sandbox alone."""
+    from scenarios.sandboxes import hubspot  # noqa: PLC0415 - see demo
+
+    limits = hubspot.rate_limits(_limit(rate_limit))
+    hubspot.run(port, records, latency_ms / 1000, limits, seed)
+
+
+@sandbox.command("keap")
+def sandbox_keap(
+    port: SandboxPort = 8092,
+    records: SandboxRecords = 100,
+    latency_ms: LatencyMs = 0.0,
+    rate_limit: Annotated[str, typer.Option(help="Requests per minute, or 'off'.")] = "240",
+    seed: Seed = 1,
+) -> None:
+    """Run Keap's sandbox alone."""
+    from scenarios.sandboxes import keap  # noqa: PLC0415 - see demo
+
+    keap.run(port, records, latency_ms / 1000, keap.rate_limits(_limit(rate_limit)), seed)
+
+
 @sandbox.command("salesforce")
 def sandbox_salesforce(
-    port: SandboxPort = 8092,
+    port: SandboxPort = 8093,
     records: SandboxRecords = 100,
     latency_ms: LatencyMs = 0.0,
     seed: Seed = 1,

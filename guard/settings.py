@@ -121,12 +121,12 @@ class Policy(_Table):
 
 
 class TargetSettings(_Table):
-    handler: str = Field(description="The kind of system: highlevel, postgresql, salesforce.")
+    handler: str = Field(description="The kind of system: highlevel, hubspot, keap, postgresql, salesforce, rest.")
     credential: Secret = Field(description="Guard's own access: a token or its secret; a database's URL.")
     base_url: str | None = Field(
         default=None, pattern=URL, description="Another address than the vendor's: a sandbox, a proxy."
     )
-    options: dict[str, str] = Field(default_factory=dict, description="What the handler asks for: location_id, …")
+    options: dict[str, Any] = Field(default_factory=dict, description="What the handler asks for: location_id, …")
     limits: LimitSettings | None = Field(default=None, description="Another pace than the vendor's documented one.")
     timeout_s: float = Field(default=30.0, gt=0, le=600, description="Longest wait for one answer of the target.")
     policy: Policy = Field(default_factory=Policy, description="What this target's operations may do.")

@@ -180,14 +180,16 @@ class Handler(ABC):
 
     name: ClassVar[str]
     base_url: str
-    """The vendor's; of a handler whose settings name the customer's own address, that one."""
-    traits: ClassVar[Traits]
+    """Empty: it has none of its own, so the settings must say it. One that the options name is set by them."""
+    structured_options: ClassVar[bool] = False
+    """The options may hold tables and lists, not only texts."""
+    traits: Traits
     resources: Mapping[str, Resource]
     """By name. Class data, like routes and actions; a handler whose settings name object types adds those."""
     routes: Sequence[Route]
     actions: Mapping[str, Sequence[str]]
     """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
-    side_effects: ClassVar[str]
+    side_effects: str
     """What a write sets off that no API takes back, in words for the revert page."""
     asked_headers: ClassVar[frozenset[str]] = frozenset()
     """Headers that change what the vendor's own requests do, and so are passed on with them; lower case."""
@@ -195,7 +197,7 @@ class Handler(ABC):
     """Headers of its answers, besides the usual ones, that are passed back to the caller; lower case."""
 
     @abstractmethod
-    def __init__(self, options: Mapping[str, str]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises ValueError with a sentence where an option is missing or not known."""
 
     def traits_of(self, resource: str) -> Traits:
@@ -310,15 +312,14 @@ class Handler(ABC):
         del resource, reply
         return []
 
-    def attachments_of(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
-        """The fewest calls that read what hangs on these records, each with the ids it answers for. By default those of
-        `attachments` for each."""
+    def all_attachments(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """The fewest such calls for many records, each with the ids it tells of. By default those of each."""
         return [(call, (id_,)) for id_ in ids for call in self.attachments(resource, id_)]
 
-    def attached_to(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
-        """What one answer to `attachments_of` shows, by id. One that it does not tell about is left out."""
+    def all_attached(self, resource: str, call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+        """What the answer to one call of `all_attachments` shows of each id; what it does not tell of is left out."""
         found = self.attached(resource, reply)
-        return {} if found is None else dict.fromkeys(ids, found)
+        return {} if found is None else {ids[0]: found}
 
     def completed(self, change: Change, before: Image) -> Change:
         """The change as this record will see it: with what the vendor does to fields that it does not name (a list that
@@ -334,6 +335,12 @@ class Handler(ABC):
 
         The last call of each change should be the one whose answer carries the post-image, where there is one.
         """
+
+    def afterwards(self, changes: Sequence[Change]) -> list[Write]:
+        """Calls that a creation needs besides and that name its record: tags of one that is created again. Asked with
+        the creations that were done, each with its new id; the records are read afterwards to see what became of it."""
+        del changes
+        return []
 
     def parts(self, write: Write, reply: Reply) -> list[Write]:
         """Smaller calls to send in place of one that the vendor refused as a whole, for the sake of some of its

@@ -44,6 +44,8 @@ class Change(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     remove: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     origin: str | None = None
     """Of a re-creation: the id the record had before it was deleted."""
+    whole: bool = False
+    """The request replaces the record: what `fields` leaves out will be gone."""
 
     def asked(self) -> frozenset[str]:
         """The fields this change names."""

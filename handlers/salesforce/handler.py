@@ -67,7 +67,7 @@ class Salesforce(Handler):
     asked_headers = frozenset({"if-match", "if-unmodified-since", "sforce-auto-assign", "sforce-duplicate-rule-header"})
     told_headers = frozenset({"sforce-limit-info"})
 
-    def __init__(self, options: Mapping[str, str]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         """options: domain, the org's My Domain host; client_id, of the app whose client secret the credential is.
         Without the latter the credential is an access token. Raises ValueError."""
         if unknown := set(options) - {"domain", "client_id"}:
@@ -257,14 +257,14 @@ class Salesforce(Handler):
             raise Refused("invalid_record", f"Several records have this {field.name}: name the id.")
         return canonical_id(ids[0]) if ids else None
 
-    def attachments_of(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+    def all_attachments(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
         known = self._definitions.get(resource)
         parts = [tuple(ids[i : i + WRITE_MAX]) for i in range(0, len(ids), WRITE_MAX)]
         return [
             (call, part) for part in parts for call in soql.hanging_on(resource, part, known.children if known else ())
         ]
 
-    def attached_to(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+    def all_attached(self, resource: str, call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
         rows, known = soql.rows_of(reply), self._definitions.get(resource)
         if rows is None or known is None:
             return {}

@@ -21,12 +21,12 @@ class Calling(Joining):
     def test_everything_that_a_handler_must_decide_is_decided_in_its_own_class(self) -> None:
         cls, traits = type(self.handler), self.handler.traits
         decided = "name base_url traits resources routes actions side_effects".split()
-        assert [name for name in decided if name not in vars(cls)] == []
+        assert [name for name in decided if name not in {**vars(cls), **vars(self.handler)}] == []
         assert isinstance(traits, Traits)
         assert traits.read_max >= 1
         assert traits.write_max >= 1
         assert traits.limits is None or min(traits.limits.requests, traits.limits.per_s, traits.limits.concurrency) > 0
-        assert cls.base_url.startswith("https://")
+        assert cls.base_url.startswith("https://") or cls.structured_options
 
     def test_resources_actions_and_routes_name_each_other(self) -> None:
         known = self.handler.resources

@@ -86,7 +86,7 @@ class Joining:
     """The attributes of a class that joins. The sandbox takes TOKEN, and has neither limits nor latency."""
 
     handler: Handler
-    options: ClassVar[Mapping[str, str]] = {}
+    options: ClassVar[Mapping[str, Any]] = {}
     samples: Sequence[Sample]
     apart: frozenset[str] = frozenset()
     """Resources without samples: their records always exist, and hold but sets (links between others)."""
@@ -94,6 +94,8 @@ class Joining:
     """At least one request for each route of kind WRITE."""
     spec: ClassVar[VendorSpec | None] = None
     """The vendor's OpenAPI files, where they are at hand: all that is sent and answered is checked against them."""
+    dated: ClassVar[bool] = True
+    """Records tell when they were created. Where they do not, a creation whose answer is lost stays in doubt."""
     stamps: frozenset[str] = frozenset()
     """What the vendor changes in a record whenever it is written, as the sandbox's rows name it."""
 
