@@ -5,5 +5,6 @@ from handlers.highlevel import HighLevel
 from handlers.hubspot import HubSpot
 from handlers.keap import Keap
 from handlers.rest import Rest
+from handlers.salesforce import Salesforce
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest, Salesforce)}
