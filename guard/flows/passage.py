@@ -8,7 +8,7 @@ on its way into the journal while the next one is read; all of it is there befor
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +28,9 @@ UNTIL_IT_WORKS = (
     "then the revert URL takes it back. Do not send the request again before that."
 )
 """What to do about a run that the store has left half told."""
+
+
+Check = Callable[[Sequence[Touched], Sequence[Outcome]], Awaitable[list[Outcome]]]
 
 
 class Passage:
@@ -50,9 +53,11 @@ class Passage:
         sending = self._event("sending", chunk, packed, **known, **told)
         await self._journal.append(*first, sending)
 
-    async def send(self, chunk: int, touched: Sequence[Touched]) -> list[Outcome]:
-        """Send an announced chunk and journal what came of it."""
+    async def send(self, chunk: int, touched: Sequence[Touched], checked: Check | None = None) -> list[Outcome]:
+        """Send an announced chunk and journal what came of it, and what `checked` finds wrong with it."""
         outcomes = await self._work.after(touched, await self._work.write(touched))
+        if checked:
+            outcomes = await checked(touched, outcomes)
         if self._isolated:
             self._written[chunk] = counts(touched, outcomes)
             await self._noted()

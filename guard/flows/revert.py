@@ -400,7 +400,7 @@ class TakeBack:
             await self._journal.append(note)
             return
         await passage.announce(number, touched, note)
-        outcomes = await passage.send(number, touched)
+        outcomes = await passage.send(number, touched, self._checked)
         await self._settle(judged, touched, outcomes)
 
     async def _prepare(
@@ -432,7 +432,7 @@ class TakeBack:
         return structs.replace(change, fields=fields)
 
     async def _settle(self, judged: Sequence[Judged], touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> None:
-        """Count what came of the compensations, and check that what was to be restored is there."""
+        """Count what came of the compensations."""
         compensations = [(j.compensation, j) for _, _, j in judged if j.compensation]
         by_id = {(change.resource, change.origin or change.id): judgement for change, judgement in compensations}
         for each, outcome in zip(touched, outcomes, strict=True):
@@ -443,8 +443,15 @@ class TakeBack:
             if change.origin and outcome.id and outcome.id != change.origin:
                 self._plan.renumber(self._target.name, change, outcome.id)
                 self._level = Reversibility.PARTIAL
-            failure = outcome.failure or await self._not_restored(change, outcome)
-            self._tally.sent(judgement, outcome.status, failure)
+            self._tally.sent(judgement, outcome.status, outcome.failure)
+
+    async def _checked(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """What was to be restored is looked for in the post-images: a vendor's rules may have made it another value."""
+        result = list(outcomes)
+        for i, (each, outcome) in enumerate(zip(touched, outcomes, strict=True)):
+            if not outcome.failure and (failure := await self._not_restored(each.change, outcome)):
+                result[i] = structs.replace(outcome, failure=failure)
+        return result
 
     async def _not_restored(self, change: Change, outcome: Outcome) -> Failure | None:
         if outcome.status is not Status.APPLIED or not outcome.sealed or change.action is not Action.UPDATE:

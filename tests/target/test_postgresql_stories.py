@@ -183,6 +183,21 @@ async def test_what_a_trigger_changed_with_the_row_goes_back_with_it(hr: Hr, sql
     assert await both(sql) == before
 
 
+async def test_a_value_that_the_database_makes_another_one_is_told_by_name(hr: Hr, sql: Sql) -> None:
+    answer = await hr.operate("update", records=[{"id": n, "fields": {"salary": 5}} for n in (1, 2)])
+    await sql.execute(
+        """CREATE FUNCTION least_wage() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN IF NEW.id = 2 THEN NEW.salary := 7; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER w BEFORE UPDATE ON staff FOR EACH ROW EXECUTE FUNCTION least_wage()"""
+    )
+
+    report = await hr.revert(answer)
+
+    assert (report["status"], report["records_restored"], report["records_failed"]) == ("partly_reverted", 1, 1)
+    told = [(each["id"], each["code"], each["message"]) for each in report["failures"]]
+    assert told == [("2", "not_restored", "The target did not take back salary.")]
+
+
 async def test_a_filter_in_place_of_ids(hr: Hr, sql: Sql) -> None:
     before = await both(sql)
 
