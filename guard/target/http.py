@@ -21,13 +21,14 @@ from guard.core.model import (
     Known,
     Outcome,
     Resource,
+    Restore,
     Reversal,
     Status,
     Touched,
 )
 from guard.core.past import changed_fields, members
 from guard.target.base import Calls, MayWrite, Work, always
-from guard.target.client import Client, NoAnswer, NotSent
+from guard.target.client import Client, Denied, NoAnswer, NotSent
 from guard.target.definitions import Definitions
 from guard.target.locks import RecordLocks
 from guard.tasks import all_or_none, all_to_the_end
@@ -91,10 +92,13 @@ class HttpTarget:
     async def changes(self, route: Route, request: Request) -> list[Change]:
         """The changes of one of the vendor's own requests. Raises Refused (I8), Unavailable."""
         await self.definitions.ensure(route.resource)
+        resources = self.handler.resources_of(route, request)
+        for name in resources:
+            await self.resource(name)
         try:
             return self.handler.changes(route, request)
         except Refused as refused:
-            if refused.code != UNKNOWN_FIELD or not await self.renewed(route.resource):
+            if refused.code != UNKNOWN_FIELD or not any([await self.renewed(name) for name in resources]):
                 raise
         return self.handler.changes(route, request)
 
@@ -121,7 +125,7 @@ class HttpTarget:
         there = [change for change in named if change.action is not Action.CREATE]
         back = [
             *(replace(change, action=Action.DELETE, fields={}) for change in made),
-            *(replace(c, action=Action.CREATE) if c.action is Action.DELETE else c for c in there),
+            *(replace(c, action=Action.CREATE, origin=c.id) if c.action is Action.DELETE else c for c in there),
         ]
         checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
         run = finds + self._reads(there) + self._writes(named)
@@ -178,7 +182,7 @@ class HttpTarget:
             reply = await self._answer(call)
             found = self.handler.images(resource, asked, reply)
             if any(id_ not in found for id_ in asked):
-                raise _unreadable(self.name, reply)
+                raise self._unreadable(reply)
         except Unavailable as error:
             if not some:
                 raise
@@ -237,7 +241,7 @@ class HttpTarget:
         try:
             reply = await self._answer(call)
             if not 200 <= reply.status < 300 or reply.json() is None:
-                raise _unreadable(self.name, reply)
+                raise self._unreadable(reply)
         except Unavailable as error:
             if not some:
                 raise
@@ -260,6 +264,8 @@ class HttpTarget:
     async def _answer(self, call: Call) -> Reply:
         try:
             return await self.client.read(call)
+        except Denied as error:
+            raise _denied(self.name, str(error)) from None
         except (NotSent, NoAnswer) as error:
             raise Unavailable(
                 "target_unavailable", f"{self.name} cannot be read ({error}). Nothing was written; try again."
@@ -267,8 +273,8 @@ class HttpTarget:
 
     async def _definition(self, call: Call) -> Reply:
         reply = await self._answer(call)
-        if reply.status in (401, 403):
-            raise _unreadable(self.name, reply)
+        if self.handler.denies(reply):
+            raise self._unreadable(reply)
         return reply
 
     async def committed(self, receipt: str) -> bool | None:
@@ -283,7 +289,15 @@ class HttpTarget:
         (call, _), *_ = self.handler.read(resource, ["guardcheck0000000000"])
         reply = await self._answer(call)
         if reply.status in (401, 403) or reply.status >= 500:
-            raise _unreadable(self.name, reply)
+            raise self._unreadable(reply)
+
+    def _unreadable(self, reply: Reply) -> Unavailable:
+        if self.handler.denies(reply):
+            return _denied(self.name, f"it answered {reply.status}")
+        return Unavailable(
+            "target_unavailable",
+            f"{self.name} answered {reply.status} in a way that is no record. Nothing was written; try again later.",
+        )
 
     async def close(self) -> None:
         await self.client.close()
@@ -413,11 +427,40 @@ class HttpWork:
         images = await self._read_back(
             [(each.change.resource, id_) for each, id_ in zip(touched, ids, strict=True) if id_]
         )
-        return [self._settle(*pair, id_, images) for pair, id_ in zip(pairs, ids, strict=True)]
+        settled = [self._settle(*pair, id_, images) for pair, id_ in zip(pairs, ids, strict=True)]
+        return await self._put_right(touched, settled)
+
+    async def _put_right(self, touched: Sequence[Touched], outcomes: list[Outcome]) -> list[Outcome]:
+        """A record that came back out of a bin is as it was when it was deleted. What the run had changed in it before
+        that is written as an update; mostly there is nothing."""
+        wrong: dict[int, Touched] = {}
+        for i, (each, outcome) in enumerate(zip(touched, outcomes, strict=True)):
+            if self._comes_back(each.change) and (names := self._unlike(each.change, outcome.after)):
+                fields = {name: each.change.fields[name] for name in names}
+                change = replace(each.change, action=Action.UPDATE, id=each.change.origin, origin=None, fields=fields)
+                wrong[i] = Touched(change, outcome.after)
+        if wrong:
+            corrected = list(wrong.values())
+            answers = await self._settled(corrected, await self.write(corrected))
+            for i, answer in zip(wrong, answers, strict=True):
+                outcomes[i] = _corrected(outcomes[i], answer)
+        return outcomes
+
+    def _comes_back(self, change: Change) -> bool:
+        """Is this a deleted record that the vendor brings back under its own id?"""
+        restored = self._handler.traits_of(change.resource).restore_deleted
+        return change.origin is not None and restored is Restore.SAME_ID
+
+    def _unlike(self, change: Change, image: Image) -> list[str]:
+        """The fields that are not as the change has them, of a record that is there."""
+        readonly = self._handler.resources[change.resource].readonly
+        return [n for n in change.fields if image and n not in readonly and not self._same(change, n, image)]
 
     def _must_search(self, touched: Touched, outcome: Outcome) -> bool:
         """An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same."""
         if touched.problem or touched.change.action is not Action.CREATE or outcome.failure == OTHER_RECORD:
+            return False
+        if self._comes_back(touched.change):
             return False
         refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
         return outcome.status is not Status.APPLIED and not refused
@@ -426,6 +469,8 @@ class HttpWork:
         """The record whose image is not known yet; None: there is nothing to read."""
         if touched.problem or outcome.failure == OTHER_RECORD:
             return None
+        if self._comes_back(touched.change):
+            return touched.change.origin
         if touched.change.action is Action.CREATE or outcome.failure == CREATED_INSTEAD:
             return outcome.id
         if outcome.status is Status.FAILED or (outcome.sealed and not self._is_odd(touched, outcome.after)):
@@ -452,6 +497,9 @@ class HttpWork:
         if id_ is not None and key not in images:
             return outcome
         image = images.get(key)
+        if self._comes_back(change):
+            back = Outcome(status=Status.APPLIED, id=change.origin, after=image, sealed=True)
+            return back if image is not None else _undone(outcome)
         if change.action is Action.CREATE:
             ours = outcome.status is Status.APPLIED or self._is_ours(change, image)
             return (
@@ -563,6 +611,14 @@ def _short_sets(change: Change, after: Fields, resource: Resource) -> list[str]:
     return sorted(short | {n for n, remove in change.remove.items() if members(remove) & members(after.get(n))})
 
 
+def _corrected(back: Outcome, answer: Outcome) -> Outcome:
+    """A record that came back, after what was wrong in it was written: it is there, whatever became of that."""
+    failure = answer.failure or (None if answer.status is Status.APPLIED else _PARTLY)
+    if answer.sealed:
+        return replace(back, after=answer.after, failure=failure)
+    return replace(back, failure=failure or _PARTLY)
+
+
 def _gave_up(answers: Sequence[Outcome]) -> bool:
     return any(answer.status is not Status.APPLIED for answer in answers)
 
@@ -580,14 +636,9 @@ def _undone(outcome: Outcome) -> Outcome:
     return replace(outcome, status=status, failure=failure, sealed=False, after=None)
 
 
-def _unreadable(target: str, reply: Reply) -> Unavailable:
-    if reply.status in (401, 403):
-        return Unavailable(
-            "target_refused",
-            f"{target} refused Guard's own credential ({reply.status}). Nothing was written. "
-            "Renew the credential in Guard's settings.",
-        )
+def _denied(target: str, why: str) -> Unavailable:
     return Unavailable(
-        "target_unavailable",
-        f"{target} answered {reply.status} in a way that is no record. Nothing was written; try again later.",
+        "target_refused",
+        f"{target} refused Guard's own credential: {why}. Nothing was written. "
+        "Renew the credential in Guard's settings.",
     )
