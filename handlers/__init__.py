@@ -3,5 +3,6 @@
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
 from handlers.rest import Rest
+from handlers.tryton import Tryton
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, Rest)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, Rest, Tryton)}

@@ -88,8 +88,11 @@ class Target(Protocol):
     """Records read, snapshot and written together."""
     side_effects: str
     """What a write sets off that nothing takes back, in words; empty: nothing is known to."""
-    referred_to: frozenset[str]
-    """Resources whose ids are fields of others and that get a new id when they are created again."""
+
+    @property
+    def referred_to(self) -> frozenset[str]:
+        """Resources whose ids are fields of others and that get a new id when they are created again."""
+        ...
 
     async def resource(self, name: str) -> Resource:
         """Raises Refused (unknown_resource), Unavailable."""

@@ -69,12 +69,15 @@ class HttpTarget:
         self.side_effects = handler.side_effects
         self.locks = RecordLocks()
         self.definitions = Definitions(name, handler, self._definition)
-        self.referred_to = frozenset(
-            named for resource in handler.resources.values() for named in resource.references.values()
-        )
         batch = max(self.traits.read_max, self.traits.write_max)
         # A multiple of the larger batch, so that chunking costs no call.
         self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
+
+    @property
+    def referred_to(self) -> frozenset[str]:
+        """As far as it is known: what refers to what may have been learnt from the vendor."""
+        known = self.handler.resources.values()
+        return frozenset(named for resource in known for named in resource.references.values())
 
     async def resource(self, name: str) -> Resource:
         if name not in self.handler.resources:

@@ -41,7 +41,7 @@ class Sample:
     """A record that is not there yet."""
     identity: Mapping[str, Any]
     """The values by which an upsert finds the record `id`."""
-    added: Mapping[str, str] = field(default_factory=dict)
+    added: Mapping[str, Any] = field(default_factory=dict)
     """Sets that `update` names, each with a member that a person adds meanwhile."""
     lost: frozenset[str] = frozenset()
     """What the vendor's API cannot bring back with a deleted record, as the sandbox's rows name it, besides the id."""

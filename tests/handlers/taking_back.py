@@ -121,8 +121,7 @@ class TakingBack(Joining):
         if level is Reversibility.FULL:
             assert self.state(world) == before
             return
-        (route, _) = self.route(passed)
-        (sample,) = (sample for sample in self.samples if sample.resource == route.resource)
+        (sample,) = (sample for sample in self.samples if sample.resource == self.changes(passed)[0].resource)
         self.assert_back(sample, "delete", before, self.state(world))
 
     async def test_what_no_route_names_is_refused_and_does_not_reach_the_vendor(self, world: World) -> None:
