@@ -156,6 +156,18 @@ def sandbox_highlevel(
     highlevel.run(port, records, latency_ms / 1000, limits, seed)
 
 
+@sandbox.command("tryton")
+def sandbox_tryton(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8095,
+    records: Annotated[int, typer.Option(min=0, help="Parties to begin with.")] = 100,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Time each answer takes at least.")] = 0.0,
+) -> None:
+    """Run Tryton's sandbox alone."""
+    from scenarios.sandboxes import tryton  # noqa: PLC0415 - see demo
+
+    tryton.run(port, records, latency_ms / 1000)
+
+
 @app.command()
 def runs(
     config: Config = None,

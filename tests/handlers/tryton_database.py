@@ -8,7 +8,7 @@ from handlers.tryton import Tryton
 from scenarios.sandboxes import tryton as vendor
 
 OPTIONS = {"database": vendor.DATABASE, "user": vendor.USER, "keys": {"party.party": "code"}}
-PARTY = vendor.PARTY
+PARTY, ADDRESS = vendor.PARTY, vendor.ADDRESS
 
 
 def described(*names: str) -> Tryton:

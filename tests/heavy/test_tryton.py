@@ -6,6 +6,7 @@ It runs in a virtual environment of its own. Making its database takes ten secon
 import asyncio
 import subprocess
 import sys
+import time
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.heavy
 
 _VERSIONS = ("trytond==8.2.*", "trytond-party==8.2.*")
 _INSTALL_S = _DATABASE_S = 300
+_START_S = 60
 _PASSWORD = sandbox.TOKEN
 PARTY, CATEGORY, ADDRESS = sandbox.PARTY, sandbox.CATEGORY, sandbox.ADDRESS
 COUNT = 40
@@ -78,8 +80,22 @@ def tryton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     env = {"TRYTONPASSFILE": str(password)}
     subprocess.run([*made, "--activate-dependencies"], timeout=_DATABASE_S, env=env, check=True)  # noqa: S603
     url = f"http://127.0.0.1:{port}"
-    with process([str(folder / "venv/bin/trytond"), *named], {}, f"{url}/"):
+    with process([str(folder / "venv/bin/trytond"), *named], {}, None):
+        _wait_for(url)
         yield url
+
+
+def _wait_for(url: str) -> None:
+    """It has no page that GET could show: whatever it answers will do."""
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            httpx2.get(f"{url}/")
+        except httpx2.ConnectError:
+            assert time.monotonic() < deadline, "trytond does not start"
+            time.sleep(0.1)
+        else:
+            return
 
 
 @pytest.fixture
