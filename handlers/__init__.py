@@ -2,7 +2,9 @@
 
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
+from handlers.hubspot import HubSpot
+from handlers.keap import Keap
 from handlers.rest import Rest
 from handlers.tryton import Tryton
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, Rest, Tryton)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest, Tryton)}

@@ -318,6 +318,15 @@ class Handler(ABC):
         del resource, reply
         return []
 
+    def all_attachments(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """The fewest such calls for many records, each with the ids it tells of. By default those of each."""
+        return [(call, (id_,)) for id_ in ids for call in self.attachments(resource, id_)]
+
+    def all_attached(self, resource: str, call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+        """What the answer to one call of `all_attachments` shows of each id; what it does not tell of is left out."""
+        found = self.attached(resource, reply)
+        return {} if found is None else {ids[0]: found}
+
     def completed(self, change: Change, before: Image) -> Change:
         """The change as this record will see it: with what the vendor does to fields that it does not name (a list that
         replaces takes away what is not in it). A completed change stays as it is; `before` is None for a creation."""
@@ -332,6 +341,12 @@ class Handler(ABC):
 
         The last call of each change should be the one whose answer carries the post-image, where there is one.
         """
+
+    def afterwards(self, changes: Sequence[Change]) -> list[Write]:
+        """Calls that a creation needs besides and that name its record: tags of one that is created again. Asked with
+        the creations that were done, each with its new id; the records are read afterwards to see what became of it."""
+        del changes
+        return []
 
     def parts(self, write: Write, reply: Reply) -> list[Write]:
         """Smaller calls to send in place of one that the vendor refused as a whole, for the sake of some of its

@@ -90,8 +90,9 @@ class Target(Protocol):
     """What a write sets off that nothing takes back, in words; empty: nothing is known to."""
 
     @property
-    def referred_to(self) -> frozenset[str]:
-        """Resources whose ids are fields of others and that get a new id when they are created again."""
+    def referred_to(self) -> Mapping[str, int]:
+        """Resources whose ids are fields of others and that get a new id when they are created again; the number says
+        in which order: each after those that it refers to itself."""
         ...
 
     async def resource(self, name: str) -> Resource:
@@ -134,8 +135,8 @@ class Target(Protocol):
 
     def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AbstractAsyncContextManager[Work]:
         """`may_write` is asked before every write; where it says no, nothing more is sent (a database: the flow asks
-        before it commits). `salvage`: a record that a database refuses fails alone (a revert); else it refuses the
-        whole work.
+        before it commits). `salvage` (a revert): a record that a database refuses fails alone, else it refuses the
+        whole work; a field that an API does not know any more is left out, else it fails its record.
         """
         ...
 

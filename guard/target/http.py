@@ -23,6 +23,7 @@ from guard.core.model import (
     Resource,
     Restore,
     Reversal,
+    Reversibility,
     Status,
     Touched,
 )
@@ -74,10 +75,9 @@ class HttpTarget:
         self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
 
     @property
-    def referred_to(self) -> frozenset[str]:
+    def referred_to(self) -> Mapping[str, int]:
         """As far as it is known: what refers to what may have been learnt from the vendor."""
-        known = self.handler.resources.values()
-        return frozenset(named for resource in known for named in resource.references.values())
+        return _referred_to(self.handler.resources)
 
     async def resource(self, name: str) -> Resource:
         if name not in self.handler.resources:
@@ -126,25 +126,22 @@ class HttpTarget:
         named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
         made = [change for change in named if change.action is Action.CREATE]
         there = [change for change in named if change.action is not Action.CREATE]
-        back = [
-            *(replace(change, action=Action.DELETE, fields={}) for change in made),
-            *(replace(c, action=Action.CREATE, origin=c.id) if c.action is Action.DELETE else c for c in there),
-        ]
-        checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
         run = finds + self._reads(there) + self._writes(named)
-        return Calls(run, self._reads(named) + checks + self._writes(back))
+        back = [c for c in named if self.handler.reversal(c, None).level is not Reversibility.NONE]
+        checks = sum(len(self.handler.all_attachments(name, ids)) for name, ids in _by_resource(made).items())
+        return Calls(run, self._reads(back) + checks + self._writes([_undoing(change) for change in back]))
 
     def _reads(self, changes: Sequence[Change]) -> int:
-        by_resource: dict[str, list[str]] = {}
-        for change in changes:
-            by_resource.setdefault(change.resource, []).append(str(change.id))
-        return sum(len(self.handler.read(resource, ids)) for resource, ids in by_resource.items())
+        return sum(len(self.handler.read(resource, ids)) for resource, ids in _by_resource(changes).items())
 
     def _writes(self, changes: Sequence[Change]) -> int:
         """The calls that write, and those that read back what no answer shows."""
         before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
         steps = self.handler.write(changes, before) if changes else []
         blind = {position: write.blind for step in steps for write in step for position in write.positions}
+        # Some calls can only be made with what the record holds: one call each, as far as is known here.
+        unknown = [change for i, change in enumerate(changes) if i not in blind]
+        sizes = [self.handler.traits_of(name).write_max for name, ids in _by_resource(unknown).items() for _ in ids]
         shown = {
             i
             for i, change in enumerate(changes)
@@ -152,15 +149,15 @@ class HttpTarget:
             and not blind.get(i)
             and self.handler.traits_of(change.resource).answer_carries_image
         }
-        return sum(map(len, steps)) + self._reads([change for i, change in enumerate(changes) if i not in shown])
+        writes = sum(map(len, steps)) + math.ceil(sum(1 / size for size in sizes))
+        return writes + self._reads([change for i, change in enumerate(changes) if i not in shown])
 
     def seconds_for(self, calls: int) -> float | None:
         return self.client.seconds_for(calls)
 
     @asynccontextmanager
     async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
-        del salvage  # an API's records are each written by themselves anyway
-        work = HttpWork(self, may_write)
+        work = HttpWork(self, may_write, salvage=salvage)
         try:
             yield work
         finally:
@@ -193,16 +190,20 @@ class HttpTarget:
         return found, None
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
-        found = await all_or_none(*(self._attached(resource, id_) for id_ in ids))
-        return {id_: keys for id_, keys in zip(ids, found, strict=True) if keys != frozenset()}
+        calls = self.handler.all_attachments(resource, ids)
+        told = await all_or_none(*(self._attached(resource, call, mine) for call, mine in calls))
+        found: dict[str, frozenset[Key] | None] = {}
+        for (_, mine), keys in zip(calls, told, strict=True):
+            for id_ in mine:
+                before = found.get(id_, frozenset())
+                found[id_] = None if before is None or id_ not in keys else before | frozenset(keys[id_])
+        return {id_: keys for id_, keys in found.items() if keys != frozenset()}
 
-    async def _attached(self, resource: str, id_: str) -> frozenset[Key] | None:
+    async def _attached(self, resource: str, call: Call, ids: Sequence[str]) -> dict[str, list[Key]]:
         try:
-            replies = await all_or_none(*(self._answer(call) for call in self.handler.attachments(resource, id_)))
+            return self.handler.all_attached(resource, call, ids, await self._answer(call))
         except Unavailable:
-            return None
-        told = [self.handler.attached(resource, reply) for reply in replies]
-        return None if None in told else frozenset(key for keys in told for key in keys or ())
+            return {}
 
     def outcomes(self, touched: Sequence[Touched], reply: Reply) -> list[Outcome]:
         """What an answer says, and "unknown" where the handler falls over it: what was sent must be accounted for."""
@@ -311,8 +312,9 @@ class HttpWork:
 
     receipt: str | None = None
 
-    def __init__(self, target: HttpTarget, may_write: MayWrite) -> None:
+    def __init__(self, target: HttpTarget, may_write: MayWrite, *, salvage: bool = False) -> None:
         self._target = target
+        self._salvage = salvage
         self._may_write = may_write
         self._handler = target.handler
         self._held: set[Key] = set()
@@ -333,6 +335,8 @@ class HttpWork:
         self._release(keys)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
+        for resource in {change.resource for change in changes}:
+            await self._target.definitions.ensure(resource)  # creations are written without anything being read
         found = await self._resolve(changes)
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)
@@ -379,6 +383,24 @@ class HttpWork:
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
         sendable = [i for i, each in enumerate(touched) if not each.problem]
         sent = [touched[i] for i in sendable]
+        written = await self._write(sent)
+        again = [i for i, outcome in enumerate(written) if _is_unknown_field(outcome)]
+        if again and self._salvage and await self._renewed({sent[i].change.resource for i in again}):
+            # A property that was removed since must not keep the record's others from going back.
+            for i, outcome in zip(again, await self._write([sent[i] for i in again]), strict=True):
+                written[i] = outcome
+        result = [_not_sent(each) for each in touched]
+        for i, outcome in zip(sendable, written, strict=True):
+            result[i] = outcome
+        return result
+
+    async def _renewed(self, resources: Iterable[str]) -> bool:
+        """Raises nothing: what was sent must be accounted for."""
+        with suppress(GuardError):
+            return all([await self._target.renewed(resource) for resource in resources])
+        return False
+
+    async def _write(self, sent: Sequence[Touched]) -> list[Outcome]:
         answers: list[list[Outcome]] = [[] for _ in sent]
         for step in self._handler.write([each.change for each in sent], [each.before for each in sent]):
             # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
@@ -386,10 +408,23 @@ class HttpWork:
             for write, outcomes in zip(live, await all_to_the_end(*(self._send(sent, w) for w in live)), strict=True):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
-        result = [_not_sent(each) for each in touched]
-        for i, given in zip(sendable, answers, strict=True):
-            result[i] = merged(given)
-        return result
+        done = [merged(given) for given in answers]
+        await self._complete(sent, done)
+        return done
+
+    async def _complete(self, sent: Sequence[Touched], outcomes: list[Outcome]) -> None:
+        """Make the calls that need the ids of the records just created. What they did is seen by reading back."""
+        made = [
+            replace(each, change=replace(each.change, id=outcome.id))
+            for each, outcome in zip(sent, outcomes, strict=True)
+            if each.change.action is Action.CREATE and outcome.status is Status.APPLIED and outcome.id
+        ]
+        if made and (writes := self._handler.afterwards([each.change for each in made])):
+            await all_to_the_end(*(self._send(made, write) for write in writes))
+            outcomes[:] = [
+                replace(outcome, sealed=False) if each.change.action is Action.CREATE else outcome
+                for each, outcome in zip(sent, outcomes, strict=True)
+            ]
 
     async def _send(self, sent: Sequence[Touched], write: Write) -> list[Outcome]:
         theirs = [sent[position] for position in write.positions]
@@ -583,10 +618,34 @@ class HttpWork:
         self._release(set(self._held))
 
 
+def _by_resource(changes: Iterable[Change]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {}
+    for change in changes:
+        ids.setdefault(change.resource, []).append(str(change.id))
+    return ids
+
+
+def _undoing(change: Change) -> Change:
+    if change.action is Action.CREATE:
+        return replace(change, action=Action.DELETE, fields={})
+    return replace(change, action=Action.CREATE, origin=change.id) if change.action is Action.DELETE else change
+
+
 def _named(change: Change, id_: str) -> Change:
     """With an id, though its own is not known yet; an upsert as the update that it may be."""
     action = Action.UPDATE if change.action is Action.UPSERT else change.action
     return replace(change, id=change.id or id_, action=action)
+
+
+def _referred_to(resources: Mapping[str, Resource]) -> dict[str, int]:
+    """See guard.target.base.Target."""
+
+    def depth(name: str, above: tuple[str, ...] = ()) -> int:
+        named = set(resources[name].references.values()) - {name, *above}  # a circle has no order
+        return max((1 + depth(each, (*above, name)) for each in named), default=0)
+
+    named = {each for resource in resources.values() for each in resource.references.values()}
+    return {each: depth(each) for each in named}
 
 
 def _whole(touched: Touched, outcome: Outcome) -> Outcome:
@@ -624,6 +683,10 @@ def _corrected(back: Outcome, answer: Outcome) -> Outcome:
 
 def _gave_up(answers: Sequence[Outcome]) -> bool:
     return any(answer.status is not Status.APPLIED for answer in answers)
+
+
+def _is_unknown_field(outcome: Outcome) -> bool:
+    return outcome.status is Status.FAILED and outcome.failure is not None and outcome.failure.code == UNKNOWN_FIELD
 
 
 def _not_sent(touched: Touched) -> Outcome:

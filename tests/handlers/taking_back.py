@@ -71,12 +71,26 @@ class TakingBack(Joining):
         assert len({(each.method, each.path) for each in served.exchanges}) > len(self.samples)
         assert [wrong for each in served.exchanges for wrong in spec.violations(each)] == []
 
+    async def test_a_dry_run_tells_no_more_calls_than_are_made(self, world: World, tried: Tried) -> None:
+        (sample, action), log = tried, world.sandbox.log.entries
+        await self.asked(world, sample, action, dry_run=True)  # definitions of fields are read once
+        asked = len(log)
+        told = await self.asked(world, sample, action, dry_run=True)
+        assert len(log) == asked
+
+        ran = await self.operate(world, sample, action)
+        made = len(log) - asked
+        await world.revert(ran)
+
+        assert (told["vendor_calls"], told["status"]) == (made, "dry_run")
+        assert told["vendor_calls_of_revert"] <= len(log) - asked - made
+
     async def test_every_action_of_the_bulk_door_is_taken_back(self, world: World, tried: Tried) -> None:
         (sample, action), before = tried, self.state(world)
         answer = await self.operate(world, sample, action)
         assert self.state(world) != before
 
-        if self.is_final(action):
+        if self.is_final(sample, action):
             await self.assert_left(world, answer)
             return
         report = await world.revert(answer)
@@ -219,7 +233,7 @@ class TakingBack(Joining):
         assert answer["records_applied"] + answer["records_failed"] + answer["records_in_doubt"] == 1
         if (action, fault["kind"]) == ("delete", "ok_not_done"):
             assert answer["records_applied"] == 0  # nothing in such an answer shows that the record is gone
-        if self.is_final(action):
+        if self.is_final(sample, action):
             gone = self.state(world) != before
             report = await world.revert(answer)
             assert report["status"] == "partly_reverted" if gone else self.state(world) == before
@@ -269,9 +283,9 @@ class TakingBack(Joining):
 
         assert len(await self.asked_of(world)) == 2 * least
 
-    def is_final(self, action: str) -> bool:
-        """Is this the deletion of records that no API brings back?"""
-        return action == "delete" and self.handler.traits.restore_deleted is Restore.NEVER
+    def is_final(self, sample: Sample, action: str) -> bool:
+        """Is this the deletion of a record that no API brings back?"""
+        return action == "delete" and self.handler.traits_of(sample.resource).restore_deleted is Restore.NEVER
 
     async def assert_left(self, world: World, answer: dict[str, Any]) -> None:
         """What cannot be taken back is told, with its record and the reason, and nothing is written for it."""
@@ -291,10 +305,13 @@ class TakingBack(Joining):
         assert (answer["status"], answer["failures"]) == ("applied", []), answer
         return answer
 
-    async def asked(self, world: World, sample: Sample, action: str, *, accept: bool = True) -> dict[str, Any]:
+    async def asked(
+        self, world: World, sample: Sample, action: str, *, accept: bool = True, dry_run: bool = False
+    ) -> dict[str, Any]:
         """Answer or problem of the sample's operation."""
         body = {"target": "crm", "resource": sample.resource, "action": action, "records": [record(sample, action)]}
-        reply = await world.http.post("/v1/operations", json={**body, "accept_irreversible": accept})
+        how = {"accept_irreversible": accept, "dry_run": dry_run}
+        reply = await world.http.post("/v1/operations", json={**body, **how})
         return dict(reply.json())
 
     async def through(self, world: World, passed: Passed, accept: str = "false") -> httpx2.Response:

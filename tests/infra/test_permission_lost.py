@@ -28,6 +28,8 @@ from tests.infra.conftest import Deployed
 from tests.web.doors import assert_problem, vendor_writes
 from tests.world import World, path_of, world
 
+pytestmark = pytest.mark.heavy
+
 RECORDS = 500
 """Five chunks, of which four are under way at once."""
 WRITING = ("s3:PutObject",)
@@ -99,7 +101,7 @@ def patience_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passage, "_SEAL_BACKOFF_S", 0.01)
 
 
-@pytest.fixture(params=["cloud", pytest.param("ceph", marks=pytest.mark.heavy)])
+@pytest.fixture(params=["cloud", "ceph"])
 def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     if request.param == "cloud":
         made = in_the_cloud(request.getfixturevalue("deployed"))
