@@ -4,7 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.model import (
@@ -31,7 +31,8 @@ _OPTIONS = frozenset({"database", "user", "context", "keys"})
 _DELETED = Reversal(
     Reversibility.PARTIAL,
     "Tryton creates a deleted record again under a new id. What was deleted with it (a party's addresses and contact "
-    "mechanisms) and what Tryton only lets its own client write is lost. Setting active to false hides a record whole.",
+    "mechanisms) and what Tryton only lets its own client write is lost; one that was not active comes back active. "
+    "Setting active to false hides a record whole.",
 )
 
 
@@ -53,6 +54,15 @@ class ByModel(dict[str, T]):
 
 def _resource(name: str) -> Resource:
     return Resource(name=name, volatile=models.STAMPS)
+
+
+class _Named(NamedTuple):
+    """A record that is written, and what it is written with."""
+
+    position: int
+    id: Any
+    stamp: Any
+    values: Mapping[str, Any] = {}
 
 
 class Tryton(Handler):
@@ -237,38 +247,65 @@ class Tryton(Handler):
     # Writing
 
     def write(self, changes: Sequence[Change], before: Sequence[Image]) -> list[list[Write]]:
-        """One transaction for many: what Tryton refuses for one record's sake is cut in halves, see `parts`."""
+        """One transaction for many: what Tryton refuses for one record's sake is cut in halves, see `parts`.
+
+        A record that becomes active again needs a call for that alone, before the one for the rest.
+        """
         groups: dict[tuple[str, Action], list[int]] = {}
         for position, change in enumerate(changes):
             action = change.action if change.id else Action.CREATE
             groups.setdefault((change.resource, action), []).append(position)
-        writes = [
-            self._write(resource, action, tuple(positions[i : i + WRITE_MAX]), changes, before)
-            for (resource, action), positions in groups.items()
-            for i in range(0, len(positions), WRITE_MAX)
-        ]
-        return [[write] for write in writes] if len(groups) > 1 else [writes]
+        steps: list[list[Write]] = []
+        for (resource, action), positions in groups.items():
+            if action is Action.CREATE:
+                steps.append(self._creations(resource, positions, changes))
+            elif action is Action.DELETE:
+                steps.append(self._deletions(resource, positions, changes, before))
+            else:
+                steps += self._updates(resource, positions, changes, before)
+        return steps
 
-    def _write(
-        self,
-        resource: str,
-        action: Action,
-        positions: tuple[int, ...],
-        changes: Sequence[Change],
-        before: Sequence[Image],
-    ) -> Write:
+    def _creations(self, resource: str, positions: Sequence[int], changes: Sequence[Change]) -> list[Write]:
         model = self._known(resource)
-        if action is Action.CREATE:
-            made = [models.values(model, changes[i], None) for i in positions]
-            return Write(self._rpc(resource, "create", made), positions)
-        there = {int(str(changes[i].id)): (changes[i], before[i] or {}) for i in positions}
-        context = calls.locked(self._context, resource, {id_: image.get(STAMP) for id_, (_, image) in there.items()})
-        if action is Action.DELETE:
-            params: list[Any] = [list(there)]
-        else:
-            params = calls.paired([(id_, models.values(model, *each)) for id_, each in there.items()])
-        verb = "delete" if action is Action.DELETE else "write"
-        return Write(calls.rpc(self._database, f"model.{resource}.{verb}", [*params, context]), positions)
+        made = [(i, models.values(model, changes[i], None)) for i in positions]
+        parts = [made[i : i + WRITE_MAX] for i in range(0, len(made), WRITE_MAX)]
+        return [
+            Write(self._rpc(resource, "create", [values for _, values in part]), tuple(i for i, _ in part))
+            for part in parts
+        ]
+
+    def _deletions(
+        self, resource: str, positions: Sequence[int], changes: Sequence[Change], before: Sequence[Image]
+    ) -> list[Write]:
+        named = [_Named(i, _number(changes[i].id), (before[i] or {}).get(STAMP)) for i in positions]
+        parts = [named[i : i + WRITE_MAX] for i in range(0, len(named), WRITE_MAX)]
+        return [self._locked(resource, "delete", part, [[each.id for each in part]]) for part in parts]
+
+    def _updates(
+        self, resource: str, positions: Sequence[int], changes: Sequence[Change], before: Sequence[Image]
+    ) -> list[list[Write]]:
+        first, second = [], []
+        for i in positions:
+            change, image = changes[i], before[i] or {}
+            values = models.values(self._known(resource), change, image)
+            named = _Named(i, _number(change.id), image.get(STAMP), values)
+            if values.get("active") and image.get("active") is False and self._known(resource).frozen & set(values):
+                first.append(named._replace(values={"active": True}))
+                rest = {name: value for name, value in values.items() if name != "active"}
+                second.append(named._replace(values=rest, stamp=None))  # the first call moves its stamp
+            else:
+                first.append(named)
+        return [self._written(resource, each) for each in (first, second) if each]
+
+    def _written(self, resource: str, named: Sequence["_Named"]) -> list[Write]:
+        parts = [named[i : i + WRITE_MAX] for i in range(0, len(named), WRITE_MAX)]
+        pairs = [calls.paired([(each.id, each.values) for each in part]) for part in parts]
+        return [self._locked(resource, "write", *each) for each in zip(parts, pairs, strict=True)]
+
+    def _locked(self, resource: str, verb: str, named: Sequence["_Named"], params: Sequence[Any]) -> Write:
+        context = calls.locked(self._context, resource, {each.id: each.stamp for each in named})
+        call = calls.rpc(self._database, f"model.{resource}.{verb}", [*params, context])
+        return Write(call, tuple(each.position for each in named))
 
     def _rpc(self, resource: str, verb: str, *params: Any, repeatable: bool = False) -> Call:
         return calls.rpc(self._database, f"model.{resource}.{verb}", [*params, self._context], repeatable=repeatable)
@@ -298,6 +335,11 @@ class Tryton(Handler):
 
     def reversal(self, change: Change, before: Image) -> Reversal:
         return _DELETED if change.action is Action.DELETE else FULLY
+
+
+def _number(id_: str | None) -> Any:
+    """Tryton's own form of an id. A dry run counts calls with names for records that are not there yet."""
+    return int(id_) if id_ and id_.isdecimal() else id_
 
 
 def _params(body: Any) -> list[Any]:

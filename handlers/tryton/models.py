@@ -46,6 +46,8 @@ class Model:
     """Those by whose values a record can be searched for."""
     optional: frozenset[str] = frozenset()
     """Those of the plain ones that may be empty."""
+    frozen: frozenset[str] = frozenset()
+    """Those that Tryton refuses to write in a record that is not active."""
 
     def type_of(self, name: str) -> str:
         return str(self.fields.get(name, {}).get("type"))
@@ -78,7 +80,8 @@ def defined(name: str, told: Any) -> Model | None:
     searched = {"char", "text", "integer", "selection", "many2one"}
     plain = frozenset(n for n in writable if fields[n]["type"] in searched and fields[n].get("searchable") is True)
     optional = frozenset(n for n in plain if fields[n].get("required") is False)
-    return Model(name, fields, writable, links, children, plain, optional)
+    frozen = frozenset(n for n in writable - {"active"} if '"active"' in str(fields[n].get("states")))
+    return Model(name, fields, writable, links, children, plain, optional, frozen)
 
 
 def _is_definition(told: Any) -> bool:
@@ -197,6 +200,8 @@ def values(model: Model, change: Change, before: Image) -> dict[str, Any]:
 def _moved(model: Model, fields: Mapping[str, Any], before: Image, change: Change) -> Mapping[str, Any]:
     """Of an update, what is there already is left out: Tryton refuses some fields (a party's code) even where they
     stay as they are. Of a record that comes back, what was empty is named: else it would get Tryton's defaults."""
+    if before is None and change.origin and model.frozen and fields.get("active") is False:
+        fields = {n: v for n, v in fields.items() if n != "active"}  # Tryton would refuse to create it
     if before is None:
         return {**dict.fromkeys(model.optional if change.origin else ()), **fields}
     moved = {n: v for n, v in fields.items() if not same(model, n, v, before.get(n))}

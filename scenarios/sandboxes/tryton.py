@@ -9,6 +9,7 @@ Seen on the real one, and kept here (tests/heavy/test_tryton.py asks both the sa
   there; `delete` of one that is not there says that it was done.
 - `_timestamp` in the context: refused if a record was written since.
 - An odd field is a bare KeyError; a party's code can be set by its creation only, and is unique.
+- Most fields are not written while the record is not active, nor created so; all of a call is looked at beforehand.
 - Booleans are 1 and 0 (SQLite). Text is trimmed where the field says so. Deleting a party deletes its addresses.
 """
 
@@ -231,6 +232,8 @@ class Tryton(Vendor):
             self._next += 1
             given = self._taken(model, {**_DEFAULTS[model], **values}, {})
             given["code"] = given.get("code") or str(self._next)
+            if "active" in FIELDS[model]:
+                self._refuse_frozen(model, {n: v for n, v in values.items() if n not in ("active", "code")}, given)
             self._refuse_alike(model, str(self._next), given)
             self.store.tables[model].put(self._stamped(_stored(str(self._next), given), created=True))
             made.append(self._next)
@@ -239,7 +242,6 @@ class Tryton(Vendor):
     def _write(self, model: str, params: list[Any], context: Row, stale: bool) -> None:
         del stale
         pairs = list(zip(params[::2], params[1::2], strict=True))
-        self._refuse_changed(model, [id_ for ids, _ in pairs for id_ in ids], context)
         for ids, values in pairs:
             if len(set(ids)) < len(ids):
                 raise Aborted(422)
@@ -247,8 +249,11 @@ class Tryton(Vendor):
                 row = self.store.tables[model].get(str(id_))
                 if row is None:
                     raise user_error(f'You are trying to write to records "{id_}" that don\'t exist.')
-                if model == PARTY and "code" in values:
-                    raise user_error(f'You are not allowed to modify the field "Code" in record "{row["name"]}".')
+                self._refuse_frozen(model, values, row)
+        self._refuse_changed(model, [id_ for ids, _ in pairs for id_ in ids], context)
+        for ids, values in pairs:
+            for id_ in ids:
+                row = self.store.tables[model].rows[str(id_)]
                 self.store.tables[model].put(self._stamped({**row, **self._taken(model, values, row)}))
 
     def _delete(self, model: str, params: list[Any], context: Row, stale: bool) -> None:
@@ -272,6 +277,14 @@ class Tryton(Vendor):
             else:
                 kept[name] = value.strip() if isinstance(value, str) and told.get("strip") else value
         return kept
+
+    def _refuse_frozen(self, model: str, values: Row, row: Row) -> None:
+        """Looked at before anything of the call is written."""
+        for name in values:
+            states = FIELDS[model].get(name, _OWN["id"])["states"]
+            kept = (name == "code" and model == PARTY) or (states == _ACTIVE and not row["active"])
+            if kept and FIELDS[model][name]["type"] != "many2many":
+                raise user_error(f'You are not allowed to modify the field "{name}" in record "{row.get("name")}".')
 
     def _refuse_alike(self, model: str, id_: str, given: Row) -> None:
         if model == PARTY and any(
@@ -329,7 +342,11 @@ _DEFAULTS: dict[str, Row] = {
 
 def _field(kind: str, **more: Any) -> Row:
     told = {"type": kind, "readonly": False, "required": False, "searchable": True, "sortable": True}
-    return {**told, "states": "{}", "domain": "[]", "context": "{}", **more}
+    return {**told, "states": "{}", **more}
+
+
+_ACTIVE = '{"readonly": {"__class__": "Not", "v": {"__class__": "Eval", "v": "active", "d": true}}}'
+"""As most fields of the party module have it: they are not written in a record that is not active."""
 
 
 _OWN = {
@@ -341,17 +358,17 @@ _OWN = {
 }
 FIELDS[PARTY] = {
     **_OWN,
-    "name": _field("char", strip=False),
+    "name": _field("char", strip=False, states=_ACTIVE),
     "code": _field("char", strip=True, required=True),
     "active": _field("boolean"),
-    "lang": _field("many2one", relation="ir.lang", searchable=False, sortable=False),
+    "lang": _field("many2one", relation="ir.lang", searchable=False, sortable=False, states=_ACTIVE),
     "categories": _field("many2many", relation=CATEGORY, sortable=False),
     "addresses": _field("one2many", relation=ADDRESS, relation_field="party", sortable=False),
     "credit_limit_amount": _field("numeric"),
 }
 FIELDS[CATEGORY] = {
     **_OWN,
-    "name": _field("char", strip=True, required=True, translate=True),
+    "name": _field("char", strip=True, required=True, translate=True, states=_ACTIVE),
     "active": _field("boolean"),
     "parent": _field("many2one", relation=CATEGORY),
 }
@@ -366,7 +383,7 @@ def _party(number: int) -> Row:
     values = {
         "name": f"Person {number}",
         "code": str(number),
-        "active": int(number != 3),
+        "active": 1,
         "lang": 1 if number % 2 else None,
         "categories": [2000, 2001] if number % 2 else [2000],
         "credit_limit_amount": {"__class__": "Decimal", "decimal": f"{number}00.50"},

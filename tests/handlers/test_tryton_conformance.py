@@ -20,9 +20,9 @@ class TestTryton(HandlerConformance):
         Sample(
             resource=PARTY,
             id="1001",
-            update={"name": "Wrong", "lang": None, "categories": [2002], "credit_limit_amount": _LIMIT},
+            update={"name": "Wrong", "lang": None, "categories": [2002]},
             theirs={"name": "Ann"},
-            others={"active": 0},
+            others={"credit_limit_amount": _LIMIT},
             create={"name": "New", "code": "N-1", "categories": [2001]},
             added={"categories": 2003},
             identity={"code": "1"},

@@ -75,12 +75,30 @@ async def test_a_read_of_many_does_not_fail_for_one_that_is_not_there(world: Wor
 
 
 async def test_what_is_not_active_is_there_all_the_same(world: World) -> None:
-    assert rows(world)["1003"]["active"] == 0
+    await world.edit(PARTY, "1003", {"active": 0})
     before = rows(world)
     ran = await operate(world, "update", [{"id": "1003", "fields": {"active": True}}])
     assert (ran["status"], rows(world)["1003"]["active"]) == ("applied", 1)
     await world.revert(ran)
     assert rows(world) == before
+
+
+async def test_a_record_that_was_deactivated_and_changed_needs_two_writes_to_come_back(world: World) -> None:
+    """Tryton refuses to write most fields of what is not active, also in the call that makes it active."""
+    before = rows(world)
+    ran = await operate(world, "update", named({"name": "x", "active": False}))
+    report = await world.revert(ran)
+    assert (report["records_restored"], report["records_failed"], rows(world)) == (RECORDS, 0, before)
+    assert (await calls(world)).count(f"model.{PARTY}.write") == 3
+
+
+async def test_a_deleted_record_that_was_not_active_comes_back_active_and_that_is_told(world: World) -> None:
+    await world.edit(PARTY, "1003", {"active": 0})
+    refused = await world.operate("delete", [{"id": "1003"}], resource=PARTY, status=422)
+    assert "comes back active" in str(refused)
+    ran = await operate(world, "delete", [{"id": "1003"}])
+    (told,) = (await world.revert(ran))["recreated"]
+    assert (rows(world)[told["new_id"]]["active"], "active" in told["fields_lost"]) == (1, True)
 
 
 async def test_errors_come_with_200(world: World) -> None:
