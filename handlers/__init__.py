@@ -5,6 +5,9 @@ from handlers.highlevel import HighLevel
 from handlers.hubspot import HubSpot
 from handlers.keap import Keap
 from handlers.rest import Rest
+from handlers.salesforce import Salesforce
 from handlers.tryton import Tryton
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest, Tryton)}
+HANDLERS: dict[str, type[Handler]] = {
+    handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest, Salesforce, Tryton)
+}

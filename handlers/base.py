@@ -180,7 +180,7 @@ class Handler(ABC):
 
     name: ClassVar[str]
     base_url: str
-    """Empty: it has none of its own, so the settings must say it."""
+    """Empty: it has none of its own, so the settings must say it. One that the options name is set by them."""
     structured_options: ClassVar[bool] = False
     """The options may hold tables and lists, not only texts."""
     traits: Traits

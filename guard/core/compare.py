@@ -90,7 +90,7 @@ def _undo_delete(past: Past, now: Image, resource: Resource) -> Judgement:
         fields={name: value for name, value in (past.before or {}).items() if name not in resource.volatile},
         origin=past.id,
     )
-    return Judgement(Verdict.RESTORE, "The run deleted the record; it is created again.", (), creation)
+    return Judgement(Verdict.RESTORE, "The run deleted the record; it is brought back.", (), creation)
 
 
 def _undo_update(past: Past, now: Image, resource: Resource, *, force: bool, only: frozenset[str] | None) -> Judgement:

@@ -361,11 +361,8 @@ class HttpWork:
         return Touched(replace(change, action=Action.UPDATE, id=id_), None)
 
     async def _read_locked(self, changes: Sequence[Change]) -> Known:
-        by_resource: dict[str, list[str]] = {}
-        for change in changes:
-            by_resource.setdefault(change.resource, []).append(str(change.id))
         images: dict[Key, Image] = {}
-        for resource, ids in by_resource.items():
+        for resource, ids in _by_resource(changes).items():
             await self._lock((resource, id_) for id_ in ids)
             found = await self._target.read(resource, ids)
             images |= {(resource, id_): image for id_, image in found.items()}
@@ -628,7 +625,8 @@ def _by_resource(changes: Iterable[Change]) -> dict[str, list[str]]:
 def _undoing(change: Change) -> Change:
     if change.action is Action.CREATE:
         return replace(change, action=Action.DELETE, fields={})
-    return replace(change, action=Action.CREATE, origin=change.id) if change.action is Action.DELETE else change
+    back = replace(change, action=Action.CREATE, origin=change.id)
+    return back if change.action is Action.DELETE else change
 
 
 def _named(change: Change, id_: str) -> Change:

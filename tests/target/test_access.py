@@ -110,6 +110,21 @@ async def test_many_that_meet_an_ended_token_renew_it_once(client: Client, vendo
     assert (vendor.done, vendor.given) == (21, 2)
 
 
+async def test_who_learns_late_that_an_old_token_has_ended_does_not_forget_the_new_one() -> None:
+    sent: list[Call] = []
+
+    async def send(call: Call) -> Reply:
+        sent.append(call)
+        return Reply(200, b'{"token": "t%d"}' % len(sent))
+
+    access = Access(WithTokens({}), "s3cret")
+    old = await access.secret(send)
+    assert access.outdated(old, Reply(401))
+    new = await access.secret(send)
+    assert access.outdated(old, Reply(401))
+    assert (await access.secret(send), len(sent), new != old) == (new, 2, True)
+
+
 async def test_the_vendors_own_requests_are_renewed_like_guards(client: Client, vendor: Vendor) -> None:
     await client.read(READ)
     vendor.uses_left = 0
