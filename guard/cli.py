@@ -203,6 +203,18 @@ def sandbox_salesforce(
     salesforce.run(port, records, latency_ms / 1000, seed)
 
 
+@sandbox.command("tryton")
+def sandbox_tryton(
+    port: SandboxPort = 8095,
+    records: Annotated[int, typer.Option(min=0, help="Parties to begin with.")] = 100,
+    latency_ms: LatencyMs = 0.0,
+) -> None:
+    """Run Tryton's sandbox alone."""
+    from scenarios.sandboxes import tryton  # noqa: PLC0415 - see demo
+
+    tryton.run(port, records, latency_ms / 1000)
+
+
 def _limit(given: str) -> str:
     if given != "off" and not (given.isdecimal() and int(given)):
         raise typer.BadParameter("--rate-limit is a number of requests, or off.")

@@ -6,5 +6,8 @@ from handlers.hubspot import HubSpot
 from handlers.keap import Keap
 from handlers.rest import Rest
 from handlers.salesforce import Salesforce
+from handlers.tryton import Tryton
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest, Salesforce)}
+HANDLERS: dict[str, type[Handler]] = {
+    handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest, Salesforce, Tryton)
+}

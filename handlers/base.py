@@ -205,8 +205,14 @@ class Handler(ABC):
         del resource
         return self.traits
 
+    def place(self, path: str, content: bytes) -> str:
+        """The path by which routes know a request. A vendor that has one path for everything (JSON-RPC) names the
+        method in the body; then this puts it into the path. Total: a body that names none leaves it as it is."""
+        del content
+        return path
+
     def route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route that a request takes. First match wins, so the literal ones stand before the templates."""
+        """The route that a request takes, by its place. First match wins, so literal ones stand before templates."""
         for route in self.routes:
             if (params := route.match(method, path)) is not None:
                 return route, params

@@ -14,7 +14,11 @@ from handlers import postgresql as database
 from handlers.base import Handler, Traits
 
 PAGE = Path(__file__).parent.parent / "docs" / "handlers.md"
-OPTIONS: dict[str, dict[str, Any]] = {"highlevel": {"location_id": "x"}, "salesforce": {"domain": "x"}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "highlevel": {"location_id": "x"},
+    "salesforce": {"domain": "x"},
+    "tryton": {"database": "x", "user": "x"},
+}
 """What a handler does not begin without."""
 BY_SETTINGS = {"rest"}
 """What they guard is in each one's settings."""

@@ -88,9 +88,12 @@ class Target(Protocol):
     """Records read, snapshot and written together."""
     side_effects: str
     """What a write sets off that nothing takes back, in words; empty: nothing is known to."""
-    referred_to: Mapping[str, int]
-    """Resources whose ids are fields of others and that get a new id when they are created again; the number says in
-    which order: each after those that it refers to itself."""
+
+    @property
+    def referred_to(self) -> Mapping[str, int]:
+        """Resources whose ids are fields of others and that get a new id when they are created again; the number says
+        in which order: each after those that it refers to itself."""
+        ...
 
     async def resource(self, name: str) -> Resource:
         """Raises Refused (unknown_resource), Unavailable."""

@@ -70,10 +70,14 @@ class HttpTarget:
         self.side_effects = handler.side_effects
         self.locks = RecordLocks()
         self.definitions = Definitions(name, handler, self._definition)
-        self.referred_to: Mapping[str, int] = _referred_to(handler.resources)
         batch = max(self.traits.read_max, self.traits.write_max)
         # A multiple of the larger batch, so that chunking costs no call.
         self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
+
+    @property
+    def referred_to(self) -> Mapping[str, int]:
+        """As far as it is known: what refers to what may have been learnt from the vendor."""
+        return _referred_to(self.handler.resources)
 
     async def resource(self, name: str) -> Resource:
         if name not in self.handler.resources:

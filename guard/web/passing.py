@@ -51,16 +51,18 @@ async def passing(request: Request) -> Response:
         raise Refused("unknown_route", f"{name} is a database; use POST /v1/operations. Nothing was written.")
     path = vendor_path(request.scope)
     target.handler.refuse_disguised(request.method, path, dict(request.query_params))
-    found = target.handler.route(request.method, path)
+    content = await _body(request)
+    place = target.handler.place(path, content)
+    found = target.handler.route(request.method, place)
     if request.method in ("GET", "HEAD") or (found and found[0].kind == READ):
-        return await _read(request, target, path)
+        return await _read(request, target, path, content)
     if found is None:
         raise Refused(
             "unknown_route",
-            f"Guard does not know what {request.method} {path} writes, so it could not be taken back. "
+            f"Guard does not know what {request.method} {place} writes, so it could not be taken back. "
             "Nothing was written.",
         )
-    return await _write(request, guard, client.name, target, path, *found)
+    return await _write(request, guard, client.name, target, path, content, *found)
 
 
 def vendor_path(scope: Scope) -> str:
@@ -84,9 +86,8 @@ def vendor_path(scope: Scope) -> str:
     return path
 
 
-async def _read(request: Request, target: HttpTarget, path: str) -> Response:
+async def _read(request: Request, target: HttpTarget, path: str, content: bytes) -> Response:
     """Reads go through untouched; unbuffered, unless they are small."""
-    content = await _body(request)
     sent = target.client.stream(request.method, path, request.url.query, _headers(request, target), content)
     try:
         async with AsyncExitStack() as held:
@@ -127,9 +128,15 @@ class _Relayed(StreamingResponse):
 
 
 async def _write(
-    request: Request, guard: Guard, client: str, target: HttpTarget, path: str, route: Route, params: dict[str, str]
+    request: Request,
+    guard: Guard,
+    client: str,
+    target: HttpTarget,
+    path: str,
+    content: bytes,
+    route: Route,
+    params: dict[str, str],
 ) -> Response:
-    content = await _body(request)
     asked_of_vendor = VendorRequest(
         method=request.method,
         path=path,

@@ -412,6 +412,10 @@ class Vendor(ABC):
     def answer(self, request: Request) -> Reply:
         """Do what the request asks and answer it, the vendor's refusals included."""
 
+    def place(self, request: Request) -> str:
+        """The path by which routes, faults and the log know a request; another where the body names the method."""
+        return request.path
+
     @abstractmethod
     def image(self, resource: str, row: Row) -> Row:
         """A row as the vendor's API shows it, and whatever more is kept of it."""
@@ -453,12 +457,12 @@ class Log:
     methods: Counter[str] = field(default_factory=Counter)
     seq: int = 0
 
-    def add(self, request: Request, reply: Reply, *, read: bool) -> None:
+    def add(self, request: Request, target: str, reply: Reply, *, read: bool) -> None:
         self.seq += 1
         body = request.body
         if len(body) > LOG_BODY_BYTES_MAX:
             body = b"sha256:" + hashlib.sha256(body).hexdigest().encode()
-        self.entries.append((self.seq, request.method, request.target, reply.status, body, reply.applied))
+        self.entries.append((self.seq, request.method, target, reply.status, body, reply.applied))
         self.counts["reads" if read else "writes"] += 1
         self.counts["applied"] += reply.applied
         self.counts["rate_limited"] += reply.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -501,7 +505,8 @@ class Sandbox:
         )
         allowed = self.limiter is None or self.limiter.take()
         headers = self.vendor.limit_headers(self.limiter) if self.limiter else []
-        fault = next((f for f in self.faults if f.meets(request.method, request.path)), None) if allowed else None
+        place = self.vendor.place(request)
+        fault = next((f for f in self.faults if f.meets(request.method, place)), None) if allowed else None
         if fault and fault.kind == "hang":
             reply = await asyncio.shield(self._apart(self._hang(fault, request)))
         else:
@@ -544,8 +549,10 @@ class Sandbox:
         return reply
 
     def _note(self, request: Request, reply: Reply) -> None:
-        found = self.vendor.routes.match(request.method, request.path)
-        self.log.add(request, reply, read=found[2] if found else request.method in ("GET", "HEAD"))
+        place = self.vendor.place(request)
+        found = self.vendor.routes.match(request.method, place)
+        read = found[2] if found else request.method in ("GET", "HEAD")
+        self.log.add(request, request.target.replace(request.path, place, 1), reply, read=read)
 
     def _apart(self, work: Any) -> asyncio.Task[Reply]:
         """A task of its own: a client that hangs up must not take the slow write with it."""

@@ -32,7 +32,7 @@ class Calling(Joining):
         known = self.handler.resources
         assert {name: resource.name for name, resource in known.items()} == {name: name for name in known}
         assert set(self.handler.actions) == set(known)
-        assert {named for resource in known.values() for named in resource.references.values()} <= set(known)
+        assert all(named in known for resource in known.values() for named in resource.references.values())
         for route in self.handler.routes:
             assert route.kind in (READ, WRITE)
             assert bool(route.action) == (route.kind == WRITE)

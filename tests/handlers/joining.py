@@ -1,6 +1,7 @@
 """What a handler brings along to join the conformance suite, data and no code, and what every part makes of it."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Sample:
     """A record that is not there yet."""
     identity: Mapping[str, Any]
     """The values by which an upsert finds the record `id`."""
-    added: Mapping[str, str] = field(default_factory=dict)
+    added: Mapping[str, Any] = field(default_factory=dict)
     """Sets that `update` names, each with a member that a person adds meanwhile."""
     lost: frozenset[str] = frozenset()
     """What the vendor's API cannot bring back with a deleted record, as the sandbox's rows name it, besides the id."""
@@ -148,7 +149,7 @@ class Joining:
         return step[-1].call
 
     def route(self, passed: Passed) -> tuple[Route, dict[str, str]]:
-        found = self.handler.route(passed.method, passed.path)
+        found = self.handler.route(passed.method, self.place(passed))
         assert found is not None, f"no route for {passed.method} {passed.path}"
         return found
 
@@ -162,10 +163,16 @@ class Joining:
         order = list(Reversibility)
         return max((self.handler.reversal(change, None).level for change in changes), key=order.index)
 
+    def place(self, asked: Call | Passed) -> str:
+        """The path by which the handler, the sandbox's log and its faults know a request."""
+        content = asked.body if isinstance(asked.body, bytes) else json.dumps(asked.body).encode()
+        return self.handler.place(asked.path, content)
+
     async def asked_of(self, world: World) -> list[dict[str, Any]]:
-        """What was asked of the vendor, but for the definitions of fields: those are read once in a while."""
+        """What was asked of the vendor, but for tokens and definitions of fields: those are fetched once in a while."""
         calls = [call for name in self.handler.resources for call in self.handler.describe(name)]
-        known = {(call.method, call.path) for call in calls}
+        calls += [login] if (login := self.handler.login(TOKEN)) else []
+        known = {(call.method, self.place(call)) for call in calls}
         return [each for each in await world.vendor_requests() if (each["method"], each["path"]) not in known]
 
     def writes(self) -> list[Route]:

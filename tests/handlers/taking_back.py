@@ -14,6 +14,7 @@ import handlers
 from guard.assembly import assemble
 from guard.core.model import Restore, Reversibility
 from guard.settings import LimitSettings
+from handlers.base import Call
 from tests.handlers.joining import ACTIONS, Joining, Passed, Sample, Served, State, Tried, record
 from tests.handlers.vendor_spec import required
 from tests.world import World, guarded, settings
@@ -134,8 +135,7 @@ class TakingBack(Joining):
         if level is Reversibility.FULL:
             assert self.state(world) == before
             return
-        (route, _) = self.route(passed)
-        (sample,) = (sample for sample in self.samples if sample.resource == route.resource)
+        (sample,) = (sample for sample in self.samples if sample.resource == self.changes(passed)[0].resource)
         self.assert_back(sample, "delete", before, self.state(world))
 
     async def test_what_no_route_names_is_refused_and_does_not_reach_the_vendor(self, world: World) -> None:
@@ -227,7 +227,7 @@ class TakingBack(Joining):
         """Also where the write is lost, late or lied about: what was done is found out by reading."""
         (sample, action), before = tried, self.state(world)
         call = self.call(sample, "update" if action == "upsert" else action)
-        await world.fault(**fault, match=_exactly(call.method, call.path))
+        await world.fault(**fault, match=self._exactly(call))
         answer = await self.asked(world, sample, action)
         assert [left.times for left in world.sandbox.faults] == [0]
         assert answer["records_applied"] + answer["records_failed"] + answer["records_in_doubt"] == 1
@@ -249,7 +249,7 @@ class TakingBack(Joining):
 
     async def test_a_passed_request_whose_answer_is_lost_is_taken_back(self, world: World, whole: Passed) -> None:
         before = self.state(world)
-        await world.fault(kind="drop_after", match=_exactly(whole.method, whole.path))
+        await world.fault(kind="drop_after", match=self._exactly(whole))
         reply = await self.through(world, whole)
         assert (reply.status_code, reply.json()["code"]) == (504, "in_doubt")
 
@@ -263,7 +263,7 @@ class TakingBack(Joining):
     async def test_what_cannot_be_read_is_not_written(self, world: World, sample: Sample) -> None:
         call, _ = self.handler.read(sample.resource, [sample.id])[0]
         before = self.state(world)
-        await world.fault(kind="html", times=-1, match=_exactly(call.method, call.path))
+        await world.fault(kind="html", times=-1, match=self._exactly(call))
 
         refused = await self.asked(world, sample, "update")
 
@@ -295,6 +295,10 @@ class TakingBack(Joining):
         assert all(each["id"] and each["reason"] for each in report["conflicts"])
         fresh = (await self.asked_of(world))[len(asked) :]
         assert (self.state(world), [each for each in fresh if each["applied"]]) == (before, [])
+
+    def _exactly(self, asked: Call | Passed) -> dict[str, str]:
+        """What a fault matches: this request and no other."""
+        return {"method": asked.method, "path_regex": f"^{re.escape(self.place(asked))}$"}
 
     async def operate(self, world: World, sample: Sample, action: str) -> dict[str, Any]:
         answer = await self.asked(world, sample, action)
@@ -328,8 +332,3 @@ class TakingBack(Joining):
             ]
             state[sample.resource] = {json.dumps(row, sort_keys=True): row for row in rows}
         assert now == before
-
-
-def _exactly(method: str, path: str) -> dict[str, str]:
-    """What a fault matches: this request and no other."""
-    return {"method": method, "path_regex": f"^{re.escape(path)}$"}
