@@ -139,21 +139,61 @@ def demo(
     raise typer.Exit(story.main(stay=stay, records=records))
 
 
+SandboxPort = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+SandboxRecords = Annotated[int, typer.Option(min=0, help="Contacts to begin with.")]
+LatencyMs = Annotated[float, typer.Option(min=0, help="Time each answer takes at least.")]
+RateLimit = Annotated[str, typer.Option(help="Requests per 10 s, or 'off'.")]
+Seed = Annotated[int, typer.Option(help="Another number makes other people.")]
+
+
 @sandbox.command("highlevel")
 def sandbox_highlevel(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8090,
-    records: Annotated[int, typer.Option(min=0, help="Contacts to begin with.")] = 100,
-    latency_ms: Annotated[float, typer.Option(min=0, help="Time each answer takes at least.")] = 0.0,
-    rate_limit: Annotated[str, typer.Option(help="Requests per 10 s, or 'off'.")] = "100",
-    seed: Annotated[int, typer.Option(help="Another number makes other people.")] = 1,
+    port: SandboxPort = 8090,
+    records: SandboxRecords = 100,
+    latency_ms: LatencyMs = 0.0,
+    rate_limit: RateLimit = "100",
+    seed: Seed = 1,
 ) -> None:
     """Run HighLevel's sandbox alone."""
     from scenarios.sandboxes import highlevel  # noqa: PLC0415 - see demo
 
-    if rate_limit != "off" and not (rate_limit.isdecimal() and int(rate_limit)):
-        raise typer.BadParameter("--rate-limit is a number of requests, or off.")
-    limits = highlevel.rate_limits(rate_limit)
+    limits = highlevel.rate_limits(_limit(rate_limit))
     highlevel.run(port, records, latency_ms / 1000, limits, seed)
+
+
+@sandbox.command("hubspot")
+def sandbox_hubspot(
+    port: SandboxPort = 8091,
+    records: SandboxRecords = 100,
+    latency_ms: LatencyMs = 0.0,
+    rate_limit: RateLimit = "190",
+    seed: Seed = 1,
+) -> None:
+    """Run HubSpot's sandbox alone."""
+    from scenarios.sandboxes import hubspot  # noqa: PLC0415 - see demo
+
+    limits = hubspot.rate_limits(_limit(rate_limit))
+    hubspot.run(port, records, latency_ms / 1000, limits, seed)
+
+
+@sandbox.command("keap")
+def sandbox_keap(
+    port: SandboxPort = 8092,
+    records: SandboxRecords = 100,
+    latency_ms: LatencyMs = 0.0,
+    rate_limit: Annotated[str, typer.Option(help="Requests per minute, or 'off'.")] = "240",
+    seed: Seed = 1,
+) -> None:
+    """Run Keap's sandbox alone."""
+    from scenarios.sandboxes import keap  # noqa: PLC0415 - see demo
+
+    keap.run(port, records, latency_ms / 1000, keap.rate_limits(_limit(rate_limit)), seed)
+
+
+def _limit(given: str) -> str:
+    if given != "off" and not (given.isdecimal() and int(given)):
+        raise typer.BadParameter("--rate-limit is a number of requests, or off.")
+    return given
 
 
 @app.command()

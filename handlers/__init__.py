@@ -2,6 +2,8 @@
 
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
+from handlers.hubspot import HubSpot
+from handlers.keap import Keap
 from handlers.rest import Rest
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, Rest)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest)}

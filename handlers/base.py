@@ -182,6 +182,7 @@ class Handler(ABC):
     """The options may hold tables and lists, not only texts."""
     traits: Traits
     resources: Mapping[str, Resource]
+    """By name. Class data, like routes and actions; a handler whose settings name object types adds those."""
     routes: Sequence[Route]
     actions: Mapping[str, Sequence[str]]
     """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
@@ -282,6 +283,12 @@ class Handler(ABC):
 
         The last call of each change should be the one whose answer carries the post-image, where there is one.
         """
+
+    def afterwards(self, changes: Sequence[Change]) -> list[Write]:
+        """Calls that a creation needs besides and that name its record: tags of one that is created again. Asked with
+        the creations that were done, each with its new id; the records are read afterwards to see what became of it."""
+        del changes
+        return []
 
     def parts(self, write: Write, reply: Reply) -> list[Write]:
         """Smaller calls to send in place of one that the vendor refused as a whole, for the sake of some of its

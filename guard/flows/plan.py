@@ -24,9 +24,6 @@ _UNREADABLE = "It cannot be read now, so it is left as it is. Take it back again
 _ATTACHED = "Others have attached something to it ({}); it would be lost if the record were deleted."
 _NOT_OURS = "A record like it is there, but it is not certain that the run created it; it is left alone."
 
-FIRST, THEN = 0, 1
-"""Ranks: records that others refer to are created again before the others are taken back."""
-
 _RANK_SPAN = 2**40
 """Rows are read backwards, so each one's seq is position - rank * span."""
 
@@ -135,7 +132,9 @@ class Plan:
             self._rows.put(seq, key, replace(row, past=past))
 
     def _seq(self, target: Target, past: Past, position: int) -> int:
-        rank = FIRST if past.after is None and past.resource in target.referred_to else THEN
+        """Records that others refer to are created again before the others are taken back."""
+        last = 1 + max(target.referred_to.values(), default=0)
+        rank = target.referred_to.get(past.resource, last) if past.after is None else last
         self._ranks.add(rank)
         return position - rank * _RANK_SPAN
 

@@ -88,8 +88,9 @@ class Target(Protocol):
     """Records read, snapshot and written together."""
     side_effects: str
     """What a write sets off that nothing takes back, in words; empty: nothing is known to."""
-    referred_to: frozenset[str]
-    """Resources whose ids are fields of others and that get a new id when they are created again."""
+    referred_to: Mapping[str, int]
+    """Resources whose ids are fields of others and that get a new id when they are created again; the number says in
+    which order: each after those that it refers to itself."""
 
     async def resource(self, name: str) -> Resource:
         """Raises Refused (unknown_resource), Unavailable."""
@@ -131,8 +132,8 @@ class Target(Protocol):
 
     def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AbstractAsyncContextManager[Work]:
         """`may_write` is asked before every write; where it says no, nothing more is sent (a database: the flow asks
-        before it commits). `salvage`: a record that a database refuses fails alone (a revert); else it refuses the
-        whole work.
+        before it commits). `salvage` (a revert): a record that a database refuses fails alone, else it refuses the
+        whole work; a field that an API does not know any more is left out, else it fails its record.
         """
         ...
 

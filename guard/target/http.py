@@ -68,9 +68,7 @@ class HttpTarget:
         self.side_effects = handler.side_effects
         self.locks = RecordLocks()
         self.definitions = Definitions(name, handler, self._definition)
-        self.referred_to = frozenset(
-            named for resource in handler.resources.values() for named in resource.references.values()
-        )
+        self.referred_to: Mapping[str, int] = _referred_to(handler.resources)
         batch = max(self.traits.read_max, self.traits.write_max)
         # A multiple of the larger batch, so that chunking costs no call.
         self.chunk_records = batch * math.ceil(CHUNK_RECORDS_MIN / batch)
@@ -152,8 +150,7 @@ class HttpTarget:
 
     @asynccontextmanager
     async def work(self, may_write: MayWrite = always, *, salvage: bool = False) -> AsyncIterator[Work]:
-        del salvage  # an API's records are each written by themselves anyway
-        work = HttpWork(self, may_write)
+        work = HttpWork(self, may_write, salvage=salvage)
         try:
             yield work
         finally:
@@ -294,8 +291,9 @@ class HttpWork:
 
     receipt: str | None = None
 
-    def __init__(self, target: HttpTarget, may_write: MayWrite) -> None:
+    def __init__(self, target: HttpTarget, may_write: MayWrite, *, salvage: bool = False) -> None:
         self._target = target
+        self._salvage = salvage
         self._may_write = may_write
         self._handler = target.handler
         self._held: set[Key] = set()
@@ -362,6 +360,24 @@ class HttpWork:
     async def write(self, touched: Sequence[Touched]) -> list[Outcome]:
         sendable = [i for i, each in enumerate(touched) if not each.problem]
         sent = [touched[i] for i in sendable]
+        written = await self._write(sent)
+        again = [i for i, outcome in enumerate(written) if _is_unknown_field(outcome)]
+        if again and self._salvage and await self._renewed({sent[i].change.resource for i in again}):
+            # A property that was removed since must not keep the record's others from going back.
+            for i, outcome in zip(again, await self._write([sent[i] for i in again]), strict=True):
+                written[i] = outcome
+        result = [_not_sent(each) for each in touched]
+        for i, outcome in zip(sendable, written, strict=True):
+            result[i] = outcome
+        return result
+
+    async def _renewed(self, resources: Iterable[str]) -> bool:
+        """Raises nothing: what was sent must be accounted for."""
+        with suppress(GuardError):
+            return all([await self._target.renewed(resource) for resource in resources])
+        return False
+
+    async def _write(self, sent: Sequence[Touched]) -> list[Outcome]:
         answers: list[list[Outcome]] = [[] for _ in sent]
         for step in self._handler.write([each.change for each in sent], [each.before for each in sent]):
             # A record whose earlier call failed gets no further one; a bulk call goes on for the others in it.
@@ -369,10 +385,23 @@ class HttpWork:
             for write, outcomes in zip(live, await all_to_the_end(*(self._send(sent, w) for w in live)), strict=True):
                 for position, outcome in zip(write.positions, outcomes, strict=True):
                     answers[position].append(outcome)
-        result = [_not_sent(each) for each in touched]
-        for i, given in zip(sendable, answers, strict=True):
-            result[i] = merged(given)
-        return result
+        done = [merged(given) for given in answers]
+        await self._complete(sent, done)
+        return done
+
+    async def _complete(self, sent: Sequence[Touched], outcomes: list[Outcome]) -> None:
+        """Make the calls that need the ids of the records just created. What they did is seen by reading back."""
+        made = [
+            replace(each, change=replace(each.change, id=outcome.id))
+            for each, outcome in zip(sent, outcomes, strict=True)
+            if each.change.action is Action.CREATE and outcome.status is Status.APPLIED and outcome.id
+        ]
+        if made and (writes := self._handler.afterwards([each.change for each in made])):
+            await all_to_the_end(*(self._send(made, write) for write in writes))
+            outcomes[:] = [
+                replace(outcome, sealed=False) if each.change.action is Action.CREATE else outcome
+                for each, outcome in zip(sent, outcomes, strict=True)
+            ]
 
     async def _send(self, sent: Sequence[Touched], write: Write) -> list[Outcome]:
         theirs = [sent[position] for position in write.positions]
@@ -538,6 +567,17 @@ def _named(change: Change, id_: str) -> Change:
     return replace(change, id=change.id or id_, action=action)
 
 
+def _referred_to(resources: Mapping[str, Resource]) -> dict[str, int]:
+    """See guard.target.base.Target."""
+
+    def depth(name: str, above: tuple[str, ...] = ()) -> int:
+        named = set(resources[name].references.values()) - {name, *above}  # a circle has no order
+        return max((1 + depth(each, (*above, name)) for each in named), default=0)
+
+    named = {each for resource in resources.values() for each in resource.references.values()}
+    return {each: depth(each) for each in named}
+
+
 def _whole(touched: Touched, outcome: Outcome) -> Outcome:
     """An answer that shows a part of the record, put together with what was there before."""
     if not outcome.partial:
@@ -565,6 +605,10 @@ def _short_sets(change: Change, after: Fields, resource: Resource) -> list[str]:
 
 def _gave_up(answers: Sequence[Outcome]) -> bool:
     return any(answer.status is not Status.APPLIED for answer in answers)
+
+
+def _is_unknown_field(outcome: Outcome) -> bool:
+    return outcome.status is Status.FAILED and outcome.failure is not None and outcome.failure.code == UNKNOWN_FIELD
 
 
 def _not_sent(touched: Touched) -> Outcome:

@@ -247,6 +247,14 @@ class RateLimits:
     per_day: int
 
 
+def scaled(text: str, documented: RateLimits) -> RateLimits | None:
+    """From "off", or requests in the documented interval; the daily limit grows along, so that it never bites first."""
+    if text == "off":
+        return None
+    factor = max(1.0, int(text) / documented.per_interval)
+    return RateLimits(int(text), documented.interval_s, round(documented.per_day * factor))
+
+
 @dataclass
 class Limiter:
     """Counts requests against the limits. The clock is in seconds, and a test may put its own here."""

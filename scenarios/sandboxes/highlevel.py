@@ -55,6 +55,7 @@ from scenarios.sandboxes.common import (
     Table,
     Vendor,
     sandbox_app,
+    scaled,
     serve,
 )
 
@@ -1180,11 +1181,8 @@ def run(
 
 
 def rate_limits(text: str) -> RateLimits | None:
-    """From "off" or requests per 10 seconds; the daily limit grows along, so that it never bites first."""
-    if text == "off":
-        return None
-    factor = max(1.0, int(text) / DOCUMENTED.per_interval)
-    return RateLimits(int(text), DOCUMENTED.interval_s, round(DOCUMENTED.per_day * factor))
+    """From "off" or requests per 10 seconds."""
+    return scaled(text, DOCUMENTED)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -54,7 +54,7 @@ class Passed:
 
     method: str
     path: str
-    body: Mapping[str, Any] | None = None
+    body: Any = None
     query: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,6 +88,8 @@ class Joining:
     handler: Handler
     options: ClassVar[Mapping[str, Any]] = {}
     samples: Sequence[Sample]
+    apart: frozenset[str] = frozenset()
+    """Resources without samples: their records always exist, and hold but sets (links between others)."""
     passed: Sequence[Passed]
     """At least one request for each route of kind WRITE."""
     spec: ClassVar[VendorSpec | None] = None
@@ -104,7 +106,8 @@ class Joining:
         known = [(sample, action) for sample in self.samples for action in self.handler.actions[sample.resource]]
         tried = [(sample, action) for sample, action in known if action in ACTIONS]
         whole = [passed for passed in self.passed if self.level(self.changes(passed)) is Reversibility.FULL]
-        for name, values in {"tried": tried, "sample": self.samples, "passed": self.passed, "whole": whole}.items():
+        given = {"tried": tried, "sample": self.samples, "passed": self.passed, "whole": whole}
+        for name, values in given.items():
             if name in metafunc.fixturenames:
                 metafunc.parametrize(name, values, ids=_named)
 
@@ -158,6 +161,12 @@ class Joining:
         """How far these can be taken back, as far as that is known before anything is read."""
         order = list(Reversibility)
         return max((self.handler.reversal(change, None).level for change in changes), key=order.index)
+
+    async def asked_of(self, world: World) -> list[dict[str, Any]]:
+        """What was asked of the vendor, but for the definitions of fields: those are read once in a while."""
+        calls = [call for name in self.handler.resources for call in self.handler.describe(name)]
+        known = {(call.method, call.path) for call in calls}
+        return [each for each in await world.vendor_requests() if (each["method"], each["path"]) not in known]
 
     def writes(self) -> list[Route]:
         return [route for route in self.handler.routes if route.kind == WRITE]

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +30,7 @@ class PostgresTarget:
     chunk_records = CHUNK_RECORDS
     traits = TRAITS
     side_effects = SIDE_EFFECTS
-    referred_to: frozenset[str] = frozenset()
+    referred_to: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, name: str, url: str, *, timeout_s: float = 30.0, lock_timeout_s: float = 5.0) -> None:
         self.name = name
