@@ -176,8 +176,9 @@ class Handler(ABC):
     """Knows one kind of system. Subclasses are stateless but for their settings and what `learn` was given."""
 
     name: ClassVar[str]
-    base_url: ClassVar[str]
-    """Empty: it has none of its own, so the settings must say it."""
+    base_url: str
+    """The vendor's; of a handler whose options name the customer's own address, that one. Empty: it has none of its
+    own, so the settings must say it."""
     structured_options: ClassVar[bool] = False
     """The options may hold tables and lists, not only texts."""
     traits: Traits
@@ -255,6 +256,18 @@ class Handler(ABC):
 
     def found(self, change: Change, reply: Reply) -> str | None:
         """The id in the answer to `find`; None: there is no such record. Raises Refused where it cannot tell."""
+        del change, reply
+        return None
+
+    def siblings(self, change: Change) -> Call | None:
+        """Of a creation whose answer does not name what it made: the call that lists what is there already. Guard makes
+        it before the creation and after it: the record that is new, and holds what was asked for, is the one.
+        None: the answer names it."""
+        del change
+        return None
+
+    def listed(self, change: Change, reply: Reply) -> Mapping[str, Fields] | None:
+        """The records in the answer to `siblings`, by id; None: it does not tell."""
         del change, reply
         return None
 

@@ -30,6 +30,7 @@ from guard.target.base import Calls, MayWrite, Work, always
 from guard.target.client import Client, NoAnswer, NotSent
 from guard.target.definitions import Definitions
 from guard.target.locks import RecordLocks
+from guard.target.siblings import Siblings
 from guard.tasks import all_or_none, all_to_the_end
 from handlers.base import (
     CREATED_INSTEAD,
@@ -121,8 +122,9 @@ class HttpTarget:
             *(replace(change, action=Action.DELETE, fields={}) for change in made),
             *(replace(c, action=Action.CREATE) if c.action is Action.DELETE else c for c in there),
         ]
+        listed = {(call.path, str(call.query)) for change in made if (call := self.handler.siblings(change))}
         checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
-        run = finds + self._reads(there) + self._writes(named)
+        run = finds + len(listed) + self._reads(there) + self._writes(named)
         return Calls(run, self._reads(named) + checks + self._writes(back))
 
     def _reads(self, changes: Sequence[Change]) -> int:
@@ -172,7 +174,7 @@ class HttpTarget:
     ) -> tuple[dict[str, Image], Unavailable | None]:
         found: dict[str, Image] = {}
         try:
-            reply = await self._answer(call)
+            reply = await self.answer(call)
             found = self.handler.images(resource, asked, reply)
             if any(id_ not in found for id_ in asked):
                 raise _unreadable(self.name, reply)
@@ -188,7 +190,7 @@ class HttpTarget:
 
     async def _attached(self, resource: str, id_: str) -> frozenset[Key] | None:
         try:
-            replies = await all_or_none(*(self._answer(call) for call in self.handler.attachments(resource, id_)))
+            replies = await all_or_none(*(self.answer(call) for call in self.handler.attachments(resource, id_)))
         except Unavailable:
             return None
         told = [self.handler.attached(resource, reply) for reply in replies]
@@ -232,7 +234,7 @@ class HttpTarget:
 
     async def _find(self, changes: Sequence[Change], call: Call, *, some: bool) -> list[str | GuardError | None]:
         try:
-            reply = await self._answer(call)
+            reply = await self.answer(call)
             if not 200 <= reply.status < 300 or reply.json() is None:
                 raise _unreadable(self.name, reply)
         except Unavailable as error:
@@ -254,7 +256,8 @@ class HttpTarget:
         except (ValueError, TypeError):
             return False  # no time, or none that could be compared: then nothing tells whose record it is
 
-    async def _answer(self, call: Call) -> Reply:
+    async def answer(self, call: Call) -> Reply:
+        """To a call that reads. Raises Unavailable."""
         try:
             return await self.client.read(call)
         except (NotSent, NoAnswer) as error:
@@ -263,7 +266,7 @@ class HttpTarget:
             ) from error
 
     async def _definition(self, call: Call) -> Reply:
-        reply = await self._answer(call)
+        reply = await self.answer(call)
         if reply.status in (401, 403):
             raise _unreadable(self.name, reply)
         return reply
@@ -278,7 +281,7 @@ class HttpTarget:
         resource = next(iter(self.handler.resources))
         await self.definitions.ensure(resource)
         (call, _), *_ = self.handler.read(resource, ["guardcheck0000000000"])
-        reply = await self._answer(call)
+        reply = await self.answer(call)
         if reply.status in (401, 403) or reply.status >= 500:
             raise _unreadable(self.name, reply)
 
@@ -298,6 +301,7 @@ class HttpWork:
         self._handler = target.handler
         self._held: set[Key] = set()
         self._resolved: set[Key] = set()
+        self._siblings = Siblings(target.handler, target.answer)
         self._began = datetime.now(UTC)
 
     def select(
@@ -315,6 +319,9 @@ class HttpWork:
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
         found = await self._resolve(changes)
+        made = [t.change for t in found if not t.problem]
+        await self._lock(self._siblings.keys(made))
+        await self._siblings.see(made)
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)
         return [self._with_image(touched, images) for touched in found]
@@ -428,6 +435,7 @@ class HttpWork:
             (settled,) = await all_to_the_end(self._settled(touched, outcomes))
         finally:
             self._release((each.change.resource, str(each.change.id)) for each in touched)
+            self._release(self._siblings.keys(each.change for each in touched))
         return settled
 
     async def _settled(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -439,14 +447,27 @@ class HttpWork:
         found = await self._target.find_all([touched[i].change for i in searched], some=True)
         for i, id_ in zip(searched, found, strict=True):
             ids[i] = ids[i] if isinstance(id_, GuardError) else id_
-        images = await self._read_back(
-            [(each.change.resource, id_) for each, id_ in zip(touched, ids, strict=True) if id_]
-        )
-        return [self._settle(*pair, id_, images) for pair, id_ in zip(pairs, ids, strict=True)]
+        named = await self._siblings.named(pairs)
+        for i, (id_, _) in named.items():
+            ids[i] = id_
+        known: Known = {(touched[i].change.resource, each.id): each.image for i, each in named.items()}
+        images = {
+            **await self._read_back(
+                key
+                for each, id_ in zip(touched, ids, strict=True)
+                if id_ and (key := (each.change.resource, id_)) not in known
+            ),
+            **known,
+        }
+        return [
+            self._settle(each, outcome, ids[i], images, certain=i in named) for i, (each, outcome) in enumerate(pairs)
+        ]
 
     def _must_search(self, touched: Touched, outcome: Outcome) -> bool:
         """An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same."""
         if touched.problem or touched.change.action is not Action.CREATE or outcome.failure == OTHER_RECORD:
+            return False
+        if self._siblings.told(touched.change):
             return False
         refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
         return outcome.status is not Status.APPLIED and not refused
@@ -473,7 +494,8 @@ class HttpWork:
                 images |= {(resource, id_): image for id_, image in found.items()}
         return images
 
-    def _settle(self, touched: Touched, outcome: Outcome, id_: str | None, images: Known) -> Outcome:
+    def _settle(self, touched: Touched, outcome: Outcome, id_: str | None, images: Known, *, certain: bool) -> Outcome:
+        """`certain`: the record is known to be the one that was created."""
         change = touched.change
         if touched.problem or outcome.failure == OTHER_RECORD:
             return outcome
@@ -482,12 +504,10 @@ class HttpWork:
             return outcome
         image = images.get(key)
         if change.action is Action.CREATE:
-            ours = outcome.status is Status.APPLIED or self._is_ours(change, image)
-            return (
-                Outcome(status=Status.APPLIED, id=id_, after=image, sealed=image is not None)
-                if id_ and ours
-                else outcome
-            )
+            ours = certain or outcome.status is Status.APPLIED or self._is_ours(change, image)
+            if id_ and ours:
+                return Outcome(status=Status.APPLIED, id=id_, after=image, sealed=image is not None)
+            return _unnamed(outcome) if self._siblings.told(change) else outcome
         if outcome.failure == CREATED_INSTEAD and outcome.id:
             return replace(outcome, after=image, sealed=True)
         if outcome.status is Status.FAILED:
@@ -565,6 +585,13 @@ def _named(change: Change, id_: str) -> Change:
     """With an id, though its own is not known yet; an upsert as the update that it may be."""
     action = Action.UPDATE if change.action is Action.UPSERT else change.action
     return replace(change, id=change.id or id_, action=action)
+
+
+def _unnamed(outcome: Outcome) -> Outcome:
+    """A creation that no new record shows: it may have to be approved first."""
+    if outcome.status is not Status.APPLIED:
+        return outcome
+    return replace(outcome, status=Status.UNKNOWN, failure=_NOT_SHOWN, sealed=False)
 
 
 def _referred_to(resources: Mapping[str, Resource]) -> dict[str, int]:

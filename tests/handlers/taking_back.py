@@ -75,7 +75,7 @@ class TakingBack(Joining):
         answer = await self.operate(world, sample, action)
         assert self.state(world) != before
 
-        if self.is_final(action):
+        if self.is_final(sample, action):
             await self.assert_left(world, answer)
             return
         report = await world.revert(answer)
@@ -84,6 +84,8 @@ class TakingBack(Joining):
         self.assert_back(sample, action, before, self.state(world))
 
     async def test_an_upsert_that_finds_nothing_creates_and_is_taken_back(self, world: World, sample: Sample) -> None:
+        if not self.offered(sample, "upsert"):
+            pytest.skip("it has no upsert")
         before = self.state(world)
         answer = await world.operate("upsert", [{"fields": dict(sample.create)}], resource=sample.resource)
         assert len(self.state(world)[sample.resource]) == len(before[sample.resource]) + 1
@@ -175,6 +177,8 @@ class TakingBack(Joining):
         assert (report["records_conflicted"], self.state(world)) == (1, expected)
 
     async def test_a_created_record_that_others_worked_on_is_left(self, world: World, sample: Sample) -> None:
+        if self.is_final(sample, "create"):
+            pytest.skip("what it creates is left anyway")
         before = self.state(world)[sample.resource]
         answer = await self.operate(world, sample, "create")
         (created,) = set(self.state(world)[sample.resource]) - set(before)
@@ -186,6 +190,8 @@ class TakingBack(Joining):
         assert (report["records_conflicted"], self.state(world)) == (1, expected)
 
     async def test_what_only_the_vendor_touched_is_no_conflict(self, world: World, sample: Sample) -> None:
+        if self.is_final(sample, "create"):
+            pytest.skip("what it creates is left anyway")
         before = self.state(world)
         answer = await self.operate(world, sample, "create")
         (created,) = set(self.state(world)[sample.resource]) - set(before[sample.resource])
@@ -219,7 +225,7 @@ class TakingBack(Joining):
         assert answer["records_applied"] + answer["records_failed"] + answer["records_in_doubt"] == 1
         if (action, fault["kind"]) == ("delete", "ok_not_done"):
             assert answer["records_applied"] == 0  # nothing in such an answer shows that the record is gone
-        if self.is_final(action):
+        if self.is_final(sample, action):
             gone = self.state(world) != before
             report = await world.revert(answer)
             assert report["status"] == "partly_reverted" if gone else self.state(world) == before
@@ -241,10 +247,9 @@ class TakingBack(Joining):
 
         report = await world.revert(reply.json())
 
-        created = not self.dated and self.route(whole)[0].action == "create"
-        assert (report["status"], self.state(world) == before) == (
-            ("partly_reverted", False) if created else ("reverted", True)
-        )
+        back = self.state(world) == before
+        assert back or (not self.dated and self.route(whole)[0].action == "create")
+        assert report["status"] == ("reverted" if back else "partly_reverted")
 
     async def test_what_cannot_be_read_is_not_written(self, world: World, sample: Sample) -> None:
         call, _ = self.handler.read(sample.resource, [sample.id])[0]
@@ -261,7 +266,7 @@ class TakingBack(Joining):
         fields = {name: value for name, value in sample.update.items() if name not in sets}
         answer = await world.operate("update", [{"id": id_, "fields": fields} for id_ in ids], resource=sample.resource)
         traits = self.handler.traits_of(sample.resource)
-        reads, writes = (math.ceil(len(ids) / most) for most in (traits.read_max, traits.write_max))
+        reads, writes = self.fewest_reads(sample.resource, ids), math.ceil(len(ids) / traits.write_max)
         least = reads + writes + (0 if traits.answer_carries_image else reads)
         assert len(await self.asked_of(world)) == least
 
@@ -269,9 +274,9 @@ class TakingBack(Joining):
 
         assert len(await self.asked_of(world)) == 2 * least
 
-    def is_final(self, action: str) -> bool:
-        """Is this the deletion of records that no API brings back?"""
-        return action == "delete" and self.handler.traits.restore_deleted is Restore.NEVER
+    def is_final(self, sample: Sample, action: str) -> bool:
+        """Can nobody take this back: the deletion of what no API restores, the creation of what none deletes?"""
+        return self.level([self.change(sample, action)]) is Reversibility.NONE
 
     async def assert_left(self, world: World, answer: dict[str, Any]) -> None:
         """What cannot be taken back is told, with its record and the reason, and nothing is written for it."""
