@@ -1,9 +1,10 @@
 """The registry of systems. docs/add-a-handler.md: one file, one line here, one in the conformance suite."""
 
+from handlers.bamboohr import BambooHR
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
 from handlers.hubspot import HubSpot
 from handlers.keap import Keap
 from handlers.rest import Rest
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest)}
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (BambooHR, HighLevel, HubSpot, Keap, Rest)}
