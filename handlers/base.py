@@ -282,6 +282,15 @@ class Handler(ABC):
         del resource, reply
         return []
 
+    def all_attachments(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+        """The fewest such calls for many records, each with the ids it tells of. By default those of each."""
+        return [(call, (id_,)) for id_ in ids for call in self.attachments(resource, id_)]
+
+    def all_attached(self, resource: str, call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+        """What the answer to one call of `all_attachments` shows of each id; what it does not tell of is left out."""
+        found = self.attached(resource, reply)
+        return {} if found is None else {ids[0]: found}
+
     def completed(self, change: Change, before: Image) -> Change:
         """The change as this record will see it: with what the vendor does to fields that it does not name (a list that
         replaces takes away what is not in it). A completed change stays as it is; `before` is None for a creation."""

@@ -3,8 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests import servers
+from tests.ceph_server import CephServer, ceph_server, missing_programs
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.world import World, world
 
@@ -35,10 +36,25 @@ async def small_world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[servers.S3Server]:
     """An empty S3 server; its credentials are in this process's environment meanwhile."""
-    with servers.s3_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
+    with servers.s3_server() as server, known_in_environment(server.environment):
         yield server
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CephServer]:
+    """An empty Ceph; its credentials are in this process's environment meanwhile."""
+    if missing := missing_programs():
+        pytest.skip(f"Ceph is not installed ({', '.join(missing)}): .ci/install-ceph installs it on Debian")
+    with ceph_server(tmp_path_factory.mktemp("ceph")) as server, known_in_environment(server.environment):
+        yield server
+
+
+@contextmanager
+def known_in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture

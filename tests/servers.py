@@ -20,6 +20,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 _START_TIMEOUT_S = 60.0
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test-access-key",
+    "AWS_SECRET_ACCESS_KEY": "test-secret-key",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Of every S3 server that tests share, so that the environment of one fits the other."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +56,19 @@ def s3_server_process() -> Iterator[tuple[S3Server, subprocess.Popen[bytes]]]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "S3_PERSIST": "0", "LOG_LEVEL": "WARNING"}
-    credentials = {
-        "AWS_ACCESS_KEY_ID": "test-access-key",
-        "AWS_SECRET_ACCESS_KEY": "test-secret-key",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
     with process([str(Path(sys.executable).parent / "ministack")], settings, f"{url}/_ministack/health") as made:
-        yield S3Server(url, credentials), made
+        yield S3Server(url, CREDENTIALS), made
 
 
 @contextmanager
-def process(command: list[str], settings: Mapping[str, str], ready_url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, once it answers at ready_url; it is stopped at the end, whatever happened."""
+def process(
+    command: list[str], settings: Mapping[str, str], ready_url: str | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, once it answers at ready_url if there is one; it is stopped at the end, whatever happened."""
     with tempfile.TemporaryFile() as output:
         running = subprocess.Popen(command, env={**os.environ, **settings}, stdout=output, stderr=output)  # noqa: S603
         try:
-            if not _is_ready(running, ready_url):
+            if ready_url and not _is_ready(running, ready_url):
                 output.seek(0)
                 raise RuntimeError(f"{command[0]} does not start: {output.read()[-2000:].decode()}")
             yield running

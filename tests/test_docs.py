@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from guard import cli
 from guard.core.errors import CODES
+from guard.flows import passage
 from guard.settings import (
     CallbackSettings,
     ClientSettings,
@@ -25,10 +26,12 @@ from guard.settings import (
     TargetSettings,
     parse,
 )
+from guard.store.base import Unavailable
 from guard.web.operations import OperationModel
 from guard.web.revert import RevertModel
 from handlers import HANDLERS
 from tests import drawing, handlers_table
+from tests.web.test_store_trouble import FailingStore, to_either_door, without_a_store_once_sent
 from tests.world import World, path_of
 
 ROOT = Path(__file__).parent.parent
@@ -262,6 +265,21 @@ async def test_every_header_of_guards_own_is_documented(small_world: World) -> N
     documented = {name.lower() for name in re.findall(r"`((?:Guard|webhook)-[\w-]+)`", API.read_text())}
     assert told
     assert told | read <= documented, (told | read) - documented
+
+
+async def test_the_documented_answer_when_the_store_fails_in_mid_run_is_the_real_one(
+    small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passage, "_SEAL_BACKOFF_S", 0.0001)
+    store = FailingStore(small_world.guard.journals.store)
+    small_world.guard.journals.store = store
+    without_a_store_once_sent(small_world, store, monkeypatch)
+    told = (await to_either_door(small_world, "operations")).json()
+    store.fail(Unavailable, -1)
+    assert (told["code"], told["status"]) == ("in_doubt", 504)
+    (documented,) = re.findall(r"Where the snapshot store fails in the middle.*?\n\n", API.read_text(), re.DOTALL)
+    named = set(re.findall(r"`([a-z_]+)`", documented)) - {"in_doubt"}
+    assert named == set(told) - {"type", "title", "status", "code", "detail", "written"}
 
 
 async def test_the_documented_answer_to_a_lost_one_is_the_real_one(small_world: World) -> None:

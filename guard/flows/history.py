@@ -75,14 +75,14 @@ async def answer(guard: Guard, run: str, op: str | None = None) -> dict[str, Any
 
 
 async def told(guard: Guard, run: str, telling: Awaitable[T]) -> T:
-    """What can be told of something that was carried out. Raises InDoubt where the store cannot be read for it now:
+    """What can be told of something that was begun. Raises InDoubt where the store cannot be read for it now:
     to call it unavailable would say that nothing was written."""
     try:
         return await telling
     except Unavailable as error:
         raise InDoubt(
             "in_doubt",
-            "It was carried out, but the snapshot store cannot be read now to tell what came of it. "
+            "It was begun, and the snapshot store cannot be read now to tell how far it has come. "
             "Ask for the run again later; do not send the request again.",
             run=run,
             run_url=guard.run_url(run),

@@ -9,7 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from guard.core.entries import Event
-from guard.core.errors import Conflict, GuardError, Refused, Unavailable
+from guard.core.errors import Conflict, GuardError, InDoubt, Refused, Unavailable
 from guard.core.ids import derived_operation_id, derived_run_id, new_run_id
 from guard.core.lifecycle import Illegal, OperationState, event, outcome_status
 from guard.core.limits import CHUNKS_IN_FLIGHT_MAX
@@ -17,7 +17,7 @@ from guard.core.model import Change, Failure, Image, Reversal, Reversibility, To
 from guard.flows.callback import owed
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
-from guard.flows.passage import Passage, journal_done
+from guard.flows.passage import UNTIL_IT_WORKS, Passage, journal_done
 from guard.store.journal import Journal
 from guard.target.base import Target, Work
 from guard.tasks import AtMost, Cut, unless
@@ -272,7 +272,29 @@ class Drive:
         known = {name: operation.count(name) for name in ("applied", "failed", "unknown")}
         known["unknown"] += operation.unsettled()
         ended = ending(operation, self._lease, self._screen, known, self._stopped_by, stopped=not self._goes_on)
-        await journal_done(self._journal, None, ended)
+        try:
+            await journal_done(self._journal, (), ended)
+        except InDoubt as error:
+            if self._stopped_by and not any(known.values()):
+                raise self._stopped_by from error  # nothing was sent; the sweeper ends it when the store is back
+            raise self._untold(known, ended["records"], str(error.__cause__)) from error
+
+    def _untold(self, known: Mapping[str, int], total: int, reason: str) -> InDoubt:
+        """The store takes no more entries: what the journal says, and what this process knows, is all there is."""
+        sent = sum(known.values())
+        how_far = f"{sent} of {total} records had been sent by then; the others were not." if total else ""
+        return InDoubt(
+            "in_doubt",
+            f"The run was cut short. {reason} {how_far} {UNTIL_IT_WORKS}",
+            run=self._journal.run,
+            run_url=self._guard.run_url(self._journal.run),
+            revert_url=self._guard.revert_url(self._journal.state),
+            records_total=total,
+            records_applied=known["applied"],
+            records_failed=known["failed"],
+            records_in_doubt=known["unknown"],
+            records_not_sent=total - sent,
+        )
 
 
 def ending(

@@ -22,6 +22,12 @@ from guard.target.base import Target, Work
 
 _SEAL_ATTEMPTS_MAX = 6
 _SEAL_BACKOFF_S = 0.25
+_UNTOLD = "The records were sent, but what came of it could not be taken down."
+UNTIL_IT_WORKS = (
+    "When the store works again, Guard finds out by reading what was written, or `guard recover` does so at once; "
+    "then the revert URL takes it back. Do not send the request again before that."
+)
+"""What to do about a run that the store has left half told."""
 
 
 class Passage:
@@ -54,7 +60,7 @@ class Passage:
         else:
             packed = pack(outcomes)
             sealed = self._event("sealed", chunk, packed, **counts(touched, outcomes))
-            await journal_done(self._journal, packed, sealed)
+            await journal_done(self._journal, (packed,), sealed)
         return outcomes
 
     async def _note(self, chunk: int, outcomes: Sequence[Outcome], receipt: str | None) -> None:
@@ -76,13 +82,13 @@ class Passage:
             await self._work.commit()
         except InDoubt:
             unknown = [self._lease.event("settled", chunk=k, unknown=_total(c)) for k, c in self._written.items()]
-            await journal_done(self._journal, None, *unknown)
+            await journal_done(self._journal, (), *unknown)
             raise
         except (GuardError, Illegal):
             await self.roll_back()
             raise
         sealed = [self._lease.event("sealed", chunk=chunk, **known) for chunk, known in self._written.items()]
-        await journal_done(self._journal, None, *sealed)
+        await journal_done(self._journal, (), *sealed)
 
     async def roll_back(self) -> None:
         """The transaction is undone: say so of every chunk that was announced."""
@@ -95,32 +101,30 @@ class Passage:
             if chunk.phase in ("sending", "written")
         ]
         with suppress(Illegal):  # who has taken over asks the database itself what became of it
-            await journal_done(self._journal, None, *undone)
+            await journal_done(self._journal, (), *undone)
 
     def _event(self, name: str, chunk: int, packed: Packed, **members: object) -> Event:
         return self._lease.event(name, chunk=chunk, lines=packed.reference, **members)
 
 
-async def journal_done(journal: Journal, packed: Packed | None, *events: Event) -> None:
+async def journal_done(journal: Journal, lines: Sequence[Packed], *events: Event) -> None:
     """Journal what has happened already. A store that fails now is tried again for a while, for the target has acted.
 
-    Raises InDoubt in the end: the journal then says "sending", and a revert finds out by reading.
+    Raises InDoubt in the end: the journal then says "sending", and a revert finds out by reading. From then on the
+    store is asked only once each time, so that the caller hears of it before its patience is at an end.
     """
     if not events:
         return
-    for attempt in range(1, _SEAL_ATTEMPTS_MAX + 1):
+    attempts_max = 1 if journal.given_up else _SEAL_ATTEMPTS_MAX
+    for attempt in range(1, attempts_max + 1):
         try:
-            if packed is not None:
+            for packed in lines:
                 await journal.store_lines(packed)
             await journal.append(*events)
         except Unavailable as error:
-            if attempt == _SEAL_ATTEMPTS_MAX:
-                raise InDoubt(
-                    "in_doubt",
-                    "The records were sent, but the snapshot store did not take down what came of it. "
-                    "The revert URL works; it reads what is there.",
-                    run=journal.run,
-                ) from error
+            if attempt == attempts_max:
+                journal.given_up = True
+                raise InDoubt("in_doubt", f"{_UNTOLD} {error.detail} {UNTIL_IT_WORKS}", run=journal.run) from error
             await asyncio.sleep(_SEAL_BACKOFF_S * 2**attempt)
         else:
             return

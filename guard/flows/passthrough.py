@@ -164,16 +164,18 @@ class _Passing:
         outcomes: Sequence[Outcome],
         answer: Answer | None,
     ) -> None:
-        packed = pack(outcomes)
+        lines = [pack(outcomes)]
         known = counts(touched, outcomes)
-        told = self._lease.event(name, chunk=_CHUNK, lines=packed.reference, **known)
+        told = self._lease.event(name, chunk=_CHUNK, lines=lines[0].reference, **known)
         if answer and self._asked.keyed:
-            reply = pack([_answer_line(answer)])
-            await journal.store_lines(reply)
-            told["reply"] = reply.reference
+            lines.append(pack([_answer_line(answer)]))
+            told["reply"] = lines[1].reference
         operation = journal.state.operations[self.op]
         closing = [ending(operation, self._lease, self._screen, known)] if name == "sealed" else []
-        await journal_done(journal, packed, told, *closing)
+        try:
+            await journal_done(journal, lines, told, *closing)
+        except InDoubt as error:
+            raise self._in_doubt(journal, error.detail) from error
 
     def _in_doubt(self, journal: Journal, detail: str) -> InDoubt:
         url = self._guard.revert_url(journal.state)

@@ -170,10 +170,13 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         status = "failed"
         try:
             with guard.journals.use(revert_run) as own:
-                status = await _carry_out(guard, asked, journal, own)
+                try:
+                    status = await _carry_out(guard, asked, journal, own)
+                finally:
+                    journal.given_up |= own.given_up
         finally:
             with suppress(Illegal):  # it was believed dead, and another Guard has ended it
-                await journal_done(journal, None, event("revert_ended", revert=revert_run, status=status))
+                await journal_done(journal, (), event("revert_ended", revert=revert_run, status=status))
         if asked.callback:
             await _call_back(guard, revert_run)
         await finish(guard, journal, shared=True)
@@ -467,7 +470,7 @@ class TakeBack:
             verdicts=self._tally.members(),
             problem={"code": problem.code, "detail": problem.detail} if problem else None,
         )
-        await journal_done(self._journal, None, ended)
+        await journal_done(self._journal, (), ended)
 
 
 def _key(row: Row) -> Key:

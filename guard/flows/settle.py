@@ -99,7 +99,7 @@ async def _settle_operation(journal: Journal, lease: Lease, target: Target) -> i
     known = {name: operation.count(name) for name in ("applied", "failed", "unknown")}
     stopped = journal.state.phase != "open"
     ended = ending(operation, lease, Screen.of(target, operation), known, stopped=stopped)
-    await journal_done(journal, None, {**ended, "recovered": True})
+    await journal_done(journal, (), {**ended, "recovered": True})
     return settled
 
 
@@ -118,7 +118,7 @@ async def _settle_chunk(journal: Journal, lease: Lease, number: int, chunk: Chun
         if committed is not None:
             numbers = {"applied": chunk.records, "failed": 0} if committed else {"applied": 0, "failed": chunk.records}
             undone = {} if committed else {"rolled_back": True}
-            await journal_done(journal, None, lease.event("sealed", chunk=number, unknown=0, **numbers, **undone))
+            await journal_done(journal, (), lease.event("sealed", chunk=number, unknown=0, **numbers, **undone))
             return chunk.records
     known = await chunk_records(journal, chunk)
     touched = [each for each, _ in known]
@@ -126,7 +126,7 @@ async def _settle_chunk(journal: Journal, lease: Lease, number: int, chunk: Chun
         outcomes = await work.after(touched, [_open(outcome) for _, outcome in known])
     packed = pack(outcomes)
     sealed = lease.event("sealed", chunk=number, lines=packed.reference, **counts(touched, outcomes))
-    await journal_done(journal, packed, sealed)
+    await journal_done(journal, (packed,), sealed)
     return chunk.records
 
 

@@ -42,6 +42,8 @@ class Journal:
         """This process has listed the run."""
         self.closed = asyncio.Event()
         """Nothing more of the run may be sent: it was stopped, or is taken back."""
+        self.given_up = False
+        """The store did not take, for as long as it was tried, what had happened already; nor anything since."""
 
     @property
     def run(self) -> str:
@@ -119,6 +121,7 @@ class Journal:
                     continue
             except StoreError as error:
                 raise store_unavailable(error) from error
+            self.given_up = False
             entry = decode(self.run, n, data)
             if self.state.n == n:  # somebody who read meanwhile may have folded it in already
                 self._apply(entry)

@@ -185,16 +185,20 @@ class HttpTarget:
         return found, None
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
-        found = await all_or_none(*(self._attached(resource, id_) for id_ in ids))
-        return {id_: keys for id_, keys in zip(ids, found, strict=True) if keys != frozenset()}
+        calls = self.handler.all_attachments(resource, ids)
+        told = await all_or_none(*(self._attached(resource, call, mine) for call, mine in calls))
+        found: dict[str, frozenset[Key] | None] = {}
+        for (_, mine), keys in zip(calls, told, strict=True):
+            for id_ in mine:
+                before = found.get(id_, frozenset())
+                found[id_] = None if before is None or id_ not in keys else before | frozenset(keys[id_])
+        return {id_: keys for id_, keys in found.items() if keys != frozenset()}
 
-    async def _attached(self, resource: str, id_: str) -> frozenset[Key] | None:
+    async def _attached(self, resource: str, call: Call, ids: Sequence[str]) -> dict[str, list[Key]]:
         try:
-            replies = await all_or_none(*(self.answer(call) for call in self.handler.attachments(resource, id_)))
+            return self.handler.all_attached(resource, call, ids, await self.answer(call))
         except Unavailable:
-            return None
-        told = [self.handler.attached(resource, reply) for reply in replies]
-        return None if None in told else frozenset(key for keys in told for key in keys or ())
+            return {}
 
     def outcomes(self, touched: Sequence[Touched], reply: Reply) -> list[Outcome]:
         """What an answer says, and "unknown" where the handler falls over it: what was sent must be accounted for."""
@@ -318,6 +322,8 @@ class HttpWork:
         self._release(keys)
 
     async def before(self, changes: Sequence[Change], known: Known | None = None) -> list[Touched]:
+        for resource in {change.resource for change in changes}:
+            await self._target.definitions.ensure(resource)  # creations are written without anything being read
         found = await self._resolve(changes)
         made = [t.change for t in found if not t.problem]
         await self._lock(self._siblings.keys(made))

@@ -176,7 +176,7 @@ async def _revert(request: Request, state: RunState, model: RevertModel) -> tupl
     if not await finished(task, wait_s(request)) and (run := await _its_run(guard, state, task)):
         effects = _effects(guard, (operation.target for operation in state.operations.values()))
         going_on = {"status": "reverting", "conflicts": [], "recreated": [], "cannot_be_taken_back": effects}
-        return {**await answer(guard, run), **going_on}, 202
+        return {**await told(guard, run, answer(guard, run)), **going_on}, 202
     run = await task
     return await told(guard, run, report(guard, run)), 200
 

@@ -4,9 +4,11 @@ Sources: the vendor's OpenAPI files (HubSpot/HubSpot-public-api-spec-collection)
 docs/handlers/hubspot.md lists what is not verified, and why being wrong there loses nothing. A hundred records a call,
 both ways; what became of each stands in the answer.
 
-    handler.py     the class: what both doors ask for, which calls that makes, what answers mean
-    names.py       object types, ids, the vendor's own requests
-    properties.py  which properties there are, by the account's own definitions, and when two values are the same
+    handler.py     the class: what both doors ask for, and which of the others answers
+    names.py       object types, ids, HubSpot's own requests
+    account.py     what is known of the account
+    properties.py  which properties there are, and when two values of one are the same
+    batches.py     the calls about records
     answers.py     what an answer says of each record
     links.py       associations
 """

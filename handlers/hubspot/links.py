@@ -12,15 +12,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guard.core.errors import Refused
-from guard.core.model import Action, Change, Image, Outcome, Status
+from guard.core.model import Action, Change, Image, Key, Outcome, Status
 from handlers.base import Call, Reply, Request, Write
 from handlers.hubspot.answers import NOT_FOUND, named_in, no_answer, refused
 from handlers.hubspot.names import BATCH_MAX, LINKS, object_name, record_id
 
 _LINK = re.compile(r"[0-9]{1,20}/(HUBSPOT_DEFINED|INTEGRATOR_DEFINED|USER_DEFINED|WORK)/[0-9]{1,9}")
 
+_WORK = ("notes", "calls", "emails", "meetings", "tasks", "deals", "tickets")
+"""What people attach to a record. (Companies are not among them: HubSpot links a contact to one by itself.)"""
+
 Names = Mapping[str, str]
-"""Custom objects' names in the settings, by type id."""
+"""Custom objects' type ids, by their names in the settings."""
 Pair = tuple[str, str]
 
 
@@ -162,10 +165,37 @@ def _of_other(other: Any) -> list[str]:
     return [f"{other.get('toObjectId')}/{each.get('category')}/{each.get('typeId')}" for each in types]
 
 
+def attachments(path: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:
+    """What people have attached to records is lost to them with these. All kinds of one record, or one kind of many."""
+    if len(ids) > len(_WORK):
+        calls = read([_id_of(path, id_, kind) for kind in _WORK for id_ in ids])
+        return [(call, tuple(each.split(":")[1] for each in mine)) for call, mine in calls]
+    query = {"associations": ",".join(_WORK)}
+    return [(Call(method="GET", path=f"/crm/v3/objects/{path}/{id_}", query=query), (id_,)) for id_ in ids]
+
+
+def attached(call: Call, ids: Sequence[str], reply: Reply) -> dict[str, list[Key]]:
+    """What an answer to one of these shows of each id; what it does not tell of is left out."""
+    if call.method == "POST":
+        from_, to = call.path.split("/")[4:6]
+        told = images([_id_of(from_, id_, to) for id_ in ids], reply)
+        linked = {id_.split(":")[1]: (image or {}).get("links", ()) for id_, image in told.items()}
+        return {id_: [(to, link.split("/")[0]) for link in found] for id_, found in linked.items()}
+    kinds = reply.part("associations") or {}
+    if reply.status != 200 or reply.part("id") != ids[0] or not isinstance(kinds, dict):
+        return {}
+    return {ids[0]: [(name, str(each.get("id"))) for name, kind in kinds.items() for each in _results(kind)]}
+
+
+def _results(kind: Any) -> list[Mapping[str, Any]]:
+    found = kind.get("results") if isinstance(kind, dict) else None
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
 # Writing
 
 
-def write(changes: Sequence[tuple[int, Change]], before: Sequence[Image]) -> list[list[Write]]:
+def write(changes: Mapping[int, Change], before: Sequence[Image]) -> list[list[Write]]:
     """Removals first, then what is added, and what was to stay and may have gone along.
 
     A whole pair is taken apart by itself, for the link without a label takes the others with it.
@@ -173,7 +203,7 @@ def write(changes: Sequence[tuple[int, Change]], before: Sequence[Image]) -> lis
     whole: dict[Pair, list[tuple[int, Any]]] = {}
     some: dict[Pair, list[tuple[int, Any]]] = {}
     made: dict[Pair, list[tuple[int, Any]]] = {}
-    for position, each in changes:
+    for position, each in changes.items():
         from_, one, to = str(each.id).split(":")
         there = frozenset((before[position] or {}).get("links", ()))
         then = _wanted(each, there)

@@ -35,7 +35,8 @@ def record_id(value: Any) -> str:
 
 
 def object_name(value: Any, custom: Mapping[str, str]) -> str:
-    """The one name by which Guard calls an object type; `custom`: names in the settings by type id. Raises Refused."""
+    """The one name of an object type that Guard and HubSpot both understand; `custom`: type ids by the names that the
+    settings give them, which HubSpot does not know. Raises Refused."""
     name = _ALIASES.get(value, custom.get(value, value)) if isinstance(value, str) else ""
     if not _OBJECT_NAME.fullmatch(name):
         raise Refused("invalid_record", "An object type is not one of HubSpot's.")

@@ -296,7 +296,8 @@ class HubSpot(Vendor):
         self.store.tables[kind].remove(row["id"])
 
     def _view(self, kind: str, row: Row, names: Iterable[str], **more: Any) -> Row:
-        """Trap 3: what was asked for, and no more; empty ones as null."""
+        """Trap 3: what was asked for, and three that always come along; empty ones as null."""
+        names = (*names, "createdate", "hs_lastmodifieddate", "hs_object_id")
         known = {
             **row,
             "createdate": row["createdAt"],

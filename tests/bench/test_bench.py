@@ -13,6 +13,7 @@ from tests.bench.figures import QUICK, Figure, percentile, ratio
 COUNTS = {"bulk": 14, "passing": 6, "postgres": 5, "memory": 4}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("part", PARTS)
 async def test_every_figure_of_a_part_can_be_produced(part: str) -> None:
     figures = await measured([part], QUICK)

@@ -21,7 +21,7 @@ async def hubspot(
 ) -> AsyncIterator[World]:
     app = create_app(records=records, limits=None, settings=account)
     with running(app) as url:
-        made = settings(f"file:{folder}/store", url)
+        made = settings(f"file:{folder}/store", url, pace={"requests": 10_000, "per_s": 1.0, "concurrency": 10})
         chosen = {"handler": "hubspot", "options": options}
         targets = {name: target.model_copy(update=chosen) for name, target in made.targets.items()}
         guard = assemble(made.model_copy(update={"targets": targets}))

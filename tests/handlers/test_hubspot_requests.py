@@ -276,6 +276,35 @@ def updates(*ids: str) -> list[Change]:
     return [Change(resource="contacts", action=Action.UPDATE, id=id_, fields={"zip": "1"}) for id_ in ids]
 
 
+def test_each_creation_of_a_batch_is_traced_for_its_values_may_come_back_rewritten() -> None:
+    created = [
+        Change(resource="contacts", action=Action.CREATE, fields={"email": f"{n}@b.c", "phone": f"0{n}"})
+        for n in (1, 2)
+    ]
+    ((write,),) = HANDLER.write(created, [None, None])
+    traces = [each["objectWriteTraceId"] for each in write.call.body["inputs"]]
+    results = [
+        {"id": f"10{n}", "properties": {"email": f"{n}@b.c", "phone": f"+490{n}"}, "objectWriteTraceId": traces[n - 1]}
+        for n in (2, 1)
+    ]
+
+    assert [each.id for each in HANDLER.outcomes(created, batch(201, results))] == ["101", "102"]
+
+
+def test_a_change_of_nothing_that_can_be_written_is_no_call() -> None:
+    change = Change(resource="contacts", action=Action.UPDATE, id="1", fields={"createdate": "1", "gone": "2"})
+
+    assert HANDLER.write([change], [{}]) == []
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 409, 429, 500, 502])
+def test_only_what_hubspot_itself_refused_was_certainly_not_done(status: int) -> None:
+    said = Reply(status, orjson.dumps({"status": "error", "category": "X", "message": "No."}))
+    (told,), (page,) = (HANDLER.outcomes(updates("1"), each) for each in (said, Reply(status, b"<html>")))
+
+    assert (told.status is Status.FAILED, page.status) == (400 <= status < 500, Status.UNKNOWN)
+
+
 def test_an_error_that_names_no_record_is_that_of_the_one_that_is_named_nowhere() -> None:
     told = HANDLER.outcomes(updates("1", "2"), batch(207, [{"id": "2", "properties": {"zip": "1"}}], [error("No.")]))
 

@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from guard.core.model import Status
 from guard.target import definitions
 from scenarios.sandboxes import hubspot_seed as seed
 from scenarios.sandboxes.hubspot import Settings
 from tests.handlers.crm import answer_of, through
+from tests.handlers.hubspot_account import knowing
 from tests.handlers.hubspot_world import DEFINITIONS, account, asked, everything, hubspot, links, rows
 from tests.world import World
 
@@ -35,7 +38,10 @@ async def test_a_thousand_contacts_cost_ten_reads_and_ten_writes_and_so_does_the
     async with hubspot(tmp_path, records=1000) as world:
         before = everything(world)
         fields = {"jobtitle": "Wrong", "city": "", "salary_expectation": 1}
-        answer = await world.operate("update", [{"id": id_, "fields": fields} for id_ in rows(world)])
+        records = [{"id": id_, "fields": fields} for id_ in rows(world)]
+        told = await world.operate("update", records, dry_run=True)
+        assert (told["vendor_calls"], told["vendor_calls_of_revert"], await asked(world)) == (20, 20, [])
+        answer = await world.operate("update", records)
         assert sorted(await asked(world)) == [READ] * 10 + [UPDATE] * 10
         assert (answer["status"], answer["records_applied"]) == ("applied", 1000)
         since = len(await world.vendor_requests())
@@ -92,7 +98,33 @@ async def test_an_answer_that_does_not_show_what_was_written_is_read_back_in_one
         assert everything(world) == before
 
 
+async def test_only_what_was_changed_is_told_though_the_answer_shows_a_part_of_the_record(world: World) -> None:
+    mine = next(iter(rows(world)))
+
+    answer = await world.operate("update", [{"id": mine, "fields": {"zip": "1", "city": "Berlin"}}])
+
+    (change,) = (await world.http.get(f"/v1/runs/{answer['id']}/changes")).json()["changes"]
+    assert [(each["field"], each["before"], each["after"]) for each in change["fields"]] == [("zip", None, "1")]
+
+
 # A part fails
+
+
+async def test_a_record_that_a_batch_read_says_nothing_of_keeps_none_of_the_others_from_going_back(
+    world: World,
+) -> None:
+    before, (one, *others) = rows(world), list(rows(world))
+    answer = await world.operate("update", [{"id": id_, "fields": {"zip": "1"}} for id_ in before])
+    results = [{"id": id_, "properties": rows(world)[id_]} for id_ in others]
+    silent = {"status": "COMPLETE", "results": results}
+    await world.fault(kind="status", status=200, body=silent, match={"path_regex": "batch/read$"})
+
+    report = await world.revert(answer)
+
+    assert (report["records_in_doubt"], report["records_restored"]) == (1, 19)
+    assert [id_ for id_, row in rows(world).items() if row.get("zip")] == [one]
+    assert (await world.revert(answer))["status"] == "reverted"
+    assert rows(world) == before
 
 
 @pytest.mark.parametrize("refuses", ["record", "batch"])
@@ -293,16 +325,51 @@ async def test_the_links_of_a_hundred_records_cost_one_read_before_and_one_after
         assert everything(world) == before
 
 
-async def test_a_created_record_to_which_others_attached_something_is_left(world: World) -> None:
-    answer = await world.operate("create", [{"fields": {"email": f"n{n}@example.net"}} for n in range(2)])
-    one, two = sorted(id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net"))
+@pytest.mark.parametrize(("created", "looks"), [(2, 2), (30, 7)])
+async def test_a_created_record_to_which_others_attached_something_is_left(
+    world: World, created: int, looks: int
+) -> None:
+    answer = await world.operate("create", [{"fields": {"email": f"n{n}@example.net"}} for n in range(created)])
+    one, *_ = sorted(id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net"))
     account(world).links.add("contacts", one, "notes", "1", [("HUBSPOT_DEFINED", 201)])
     account(world).store.commit()
+    since = len(await world.vendor_requests())
 
     report = await world.revert(answer)
 
-    assert (report["records_conflicted"], report["records_restored"]) == (1, 1)
-    assert (one in rows(world), two in rows(world)) == (True, False)
+    assert (report["records_conflicted"], report["records_restored"]) == (1, created - 1)
+    assert "notes" in report["conflicts"][0]["reason"]
+    assert [id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net")] == [one]
+    # One read before, one after and one deletion; besides, one look for each record or one for each kind of them.
+    assert len(await asked(world, since=since)) == 3 + looks
+
+
+async def test_what_the_run_itself_attached_to_what_it_created_is_no_reason_to_leave_it(world: World) -> None:
+    before = everything(world)
+    key = {"guard-run-key": "one run"}
+    await world.operate("create", [{"fields": {"email": f"n{n}@example.net"}} for n in range(9)], headers=key)
+    deal = await world.operate("create", [{"fields": {"dealname": "D"}}], resource="deals", headers=key)
+    people = [id_ for id_, row in rows(world).items() if row["email"].endswith("@example.net")]
+    (placement,) = [id_ for id_, row in rows(world, "deals").items() if row["dealname"] == "D"]
+    for id_ in people:
+        account(world).links.add("contacts", id_, "deals", placement, [])
+    account(world).store.commit()
+
+    assert (await world.revert(deal))["status"] == "reverted"
+    assert everything(world) == before
+
+
+async def test_links_of_a_custom_object_are_asked_for_by_its_type_id(world: World) -> None:
+    before, (car, *_), (person, *_) = everything(world), rows(world, "cars"), rows(world)
+
+    named = [{"id": f"cars:{car}:contacts", "links": [f"{person}/HUBSPOT_DEFINED/501"]}]
+    answer = await world.operate("links.add", named, resource="associations")
+
+    paths = await asked(world)
+    assert all(f"/{seed.CARS_TYPE}/contacts/" in path for path in paths)
+    assert links(world, f"cars:{car}:contacts") == [f"{person}/HUBSPOT_DEFINED/501"]
+    assert (await world.revert(answer))["status"] == "reverted"
+    assert everything(world) == before
 
 
 # Definitions
@@ -314,15 +381,15 @@ async def test_a_property_that_was_made_a_minute_ago_is_known_to_both_doors(
     monkeypatch.setattr(definitions, "DEFINITIONS_AGAIN_S", 0.0)
     before, mine = everything(world), next(iter(rows(world)))
     await world.operate("update", [{"id": mine, "fields": {"zip": "1"}}])  # the definitions are known now
-    for name in ("shoe_size", "hat_size"):
-        account(world).define("contacts", seed.definition(name))
-    csv = f"id,shoe_size\n{mine},44\n"
+    account(world).define("contacts", seed.definition("shoe_size"))
+    line = orjson.dumps({"id": mine, "fields": {"shoe_size": "44"}})
 
     reply = await world.http.post(
         "/v1/operations?target=crm&resource=contacts&action=update",
-        content=csv.encode(),
-        headers={"content-type": "text/csv"},
+        content=line,
+        headers={"content-type": "application/x-ndjson"},
     )
+    account(world).define("contacts", seed.definition("hat_size"))
     passed = await through(world, "PATCH", f"{CONTACTS}/{mine}", {"properties": {"hat_size": "7"}})
 
     assert (reply.status_code, passed.status_code) == (200, 200), reply.text
@@ -330,6 +397,34 @@ async def test_a_property_that_was_made_a_minute_ago_is_known_to_both_doors(
     for answer in (answer_of(passed), reply.json()):
         assert (await world.revert(answer))["status"] == "reverted"
     assert {**rows(world)[mine], "zip": None} == {**before["contacts"][mine], "zip": None}
+
+
+async def test_after_the_vendor_has_refused_a_property_its_definitions_are_read_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "DEFINITIONS_AGAIN_S", 0.0)
+    mine = next(iter(rows(world)))
+    await world.operate("update", [{"id": mine, "fields": {"zip": "1"}}])
+    del account(world).properties["contacts"]["zip"]
+    since = len(await world.vendor_requests())
+
+    first = await world.operate("update", [{"id": mine, "fields": {"zip": "2", "city": "X"}}], status=422)
+    again = await world.operate("update", [{"id": mine, "fields": {"zip": "2", "city": "X"}}], status=422)
+
+    assert (first["failures"][0]["code"], again["code"]) == ("unknown_field", "unknown_field")
+    assert await asked(world, since=since) == [READ, UPDATE]  # the second one is refused before anything is sent
+    assert rows(world)[mine]["city"] != "X"
+
+
+async def test_a_guard_that_takes_over_what_another_has_accepted_reads_the_definitions_first(world: World) -> None:
+    """Creations are written without anything being read before."""
+    change = knowing().change("contacts", "create", {"fields": {"email": "n@example.net"}})
+
+    async with world.guard.target("crm").work() as work:
+        (outcome,) = await work.write(await work.before([change]))
+
+    assert outcome.status is Status.APPLIED
+    assert [row["email"] for row in rows(world).values()].count("n@example.net") == 1
 
 
 async def test_without_definitions_nothing_is_written(world: World) -> None:

@@ -23,6 +23,7 @@ REGION = "eu-central-1"
 class Keys:
     access_key_id: str
     secret_access_key: str
+    user: str = ""
 
     @classmethod
     def new(cls) -> Self:
@@ -87,7 +88,7 @@ class Aws:
         iam.create_user(UserName=name)
         iam.attach_user_policy(UserName=name, PolicyArn=policy_arn)
         made = iam.create_access_key(UserName=name)["AccessKey"]
-        return Keys(made["AccessKeyId"], made["SecretAccessKey"])
+        return Keys(made["AccessKeyId"], made["SecretAccessKey"], name)
 
 
 @contextmanager

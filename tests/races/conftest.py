@@ -1,4 +1,4 @@
-"""Several copies of Guard over one store: a local folder, and a bucket of an S3 server."""
+"""Several copies of Guard over one store: a local folder, a bucket of an S3 server, and one of Ceph."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,12 +22,12 @@ from tests.world import World, settings
 RECORDS = 20
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3_server", pytest.param("ceph", marks=pytest.mark.heavy)])
 def store_settings(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[StoreSettings]:
     if request.param == "local":
         yield StoreSettings(url=f"file:{quick_path}/store")
         return
-    server = request.getfixturevalue("s3_server")
+    server = request.getfixturevalue(request.param)
     bucket = f"bucket-{secrets.token_hex(8)}"
     with closing(boto3.client("s3", endpoint_url=server.endpoint_url)) as client:
         client.create_bucket(Bucket=bucket)

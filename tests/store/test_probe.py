@@ -145,6 +145,18 @@ class Grudging(MemoryStore):
         await super().create(key, data)
 
 
+class Haunted(Grudging):
+    """The same, by a store that finds nothing there and so cannot tell whose the key is."""
+
+    async def create(self, key: str, data: bytes) -> None:
+        try:
+            await super().create(key, data)
+        except KeyTaken:
+            if key in self.objects:
+                raise
+            raise Unknown("refused, and nothing is there") from None
+
+
 @pytest.mark.parametrize(
     ("store", "finding"),
     [
@@ -157,6 +169,7 @@ class Grudging(MemoryStore):
         (Forgetful(), "does not list what was stored"),
         (Immortal(), "still shows an object that was removed"),
         (Grudging(), "refuses a key whose object was removed"),
+        (Haunted(), "refuses a key whose object was removed"),
     ],
     ids=lambda value: type(value).__name__,
 )

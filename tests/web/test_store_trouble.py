@@ -1,6 +1,7 @@
 """The snapshot store fails at the k-th call: no write leaves without durable pre-images, the way back stays open."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from guard.core.model import Touched
 from guard.flows import passage
 from guard.flows.recover import Recovery
 from guard.store.base import Store, StoreError, Unavailable, Unknown
+from tests.flows.copies import until
 from tests.web.doors import assert_problem, objects, vendor_writes
 from tests.world import World, path_of
 
@@ -207,6 +209,74 @@ async def test_a_store_that_is_gone_from_any_call_on_is_told_and_recovered_from(
         await taken_back(small_world)
         assert before == small_world.seen(), at
     assert not wrong
+
+
+def without_a_store_once_sent(world: World, failing: FailingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the moment the next write reaches the vendor the store is gone."""
+    answer, gone = world.vendor.answer, iter([True])
+
+    def answered(request: Any) -> Any:
+        if request.method != "GET" and next(gone, False):
+            failing.fail(Unavailable, 1, times=1_000_000)
+        return answer(request)
+
+    monkeypatch.setattr(world.vendor, "answer", answered)
+
+
+@pytest.mark.parametrize("door", ["pass-through", "operations", "revert"])
+async def test_what_cannot_be_taken_down_is_tried_for_a_while_once_and_then_told(
+    small_world: World, failing: FailingStore, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    """A caller waits 25 s at most: patience for what came of the write leaves none for the end of the operation."""
+    made = await small_world.operate("update", [{"id": FIRST, "fields": {"city": "Rome"}}]) if door == "revert" else {}
+    without_a_store_once_sent(small_world, failing, monkeypatch)
+    reply = await (small_world.http.post(path_of(made["revert_url"])) if made else to_either_door(small_world, door))
+    asked = failing.calls
+    failing.fail(Unavailable, -1)
+    told = assert_problem(reply, "in_doubt", "unknown")
+    assert "it does not answer" in told["detail"]
+    assert passage._SEAL_ATTEMPTS_MAX <= asked < 2 * passage._SEAL_ATTEMPTS_MAX
+    assert told["run"]
+
+
+@pytest.mark.parametrize("door", ["operations", "revert"])
+async def test_what_goes_on_while_the_store_cannot_be_read_is_not_called_unwritten(
+    small_world: World, failing: FailingStore, door: str
+) -> None:
+    """The caller's wait is over, and how far it has come is not to be had."""
+    made = await small_world.operate("update", [{"id": FIRST, "fields": {"city": "Rome"}}]) if door == "revert" else {}
+    await small_world.fault(kind="hang", seconds=60, match={"method": "PUT"})
+    wait = {"prefer": "wait=1"}
+    going = asyncio.ensure_future(
+        small_world.http.post(path_of(made["revert_url"]), headers=wait)
+        if made
+        else to_either_door(small_world, door, **wait)
+    )
+    await until(lambda: len(small_world.sandbox._held) == 1)
+    failing.fail(Unavailable, 1, times=1_000_000)
+    told = assert_problem(await going, "in_doubt", "unknown")
+    assert "was begun" in told["detail"]
+    failing.fail(Unavailable, -1)
+    small_world.sandbox.release()
+    await settled(small_world)
+    assert (small_world.contacts[FIRST]["city"] == "Rome") == (door == "operations")
+
+
+async def test_an_answer_too_large_for_an_entry_does_not_make_a_sent_write_look_unsent(
+    small_world: World, failing: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A keyed answer is kept for repeats, a large one as an object of its own: after the write, before the entry."""
+    without_a_store_once_sent(small_world, failing, monkeypatch)
+    large = secrets.token_hex(40_000)
+    reply = await small_world.http.put(
+        f"/to/crm/contacts/{FIRST}", json={"city": large}, headers={"idempotency-key": "once"}
+    )
+    failing.fail(Unavailable, -1)
+    told = assert_problem(reply, "in_doubt", "unknown")
+    assert small_world.contacts[FIRST]["city"] == large
+    async for _ in Recovery(small_world.guard).sweep(at_once=True):
+        pass
+    assert (await small_world.revert(told))["status"] == "reverted"
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=named)
