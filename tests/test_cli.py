@@ -164,9 +164,10 @@ async def test_a_port_that_is_taken_or_none_is_told(small_world: World, folder: 
     assert "cannot listen" in taken.err
 
 
+@pytest.mark.parametrize("vendor", ["highlevel", "keap"])
 @pytest.mark.parametrize("option", ["--rate-limit=many", "--rate-limit=0", "--records=-1", "--port=99999"])
-async def test_the_sandbox_refuses_what_is_no_number(tmp_path: Path, option: str) -> None:
-    told = await run(tmp_path, "sandbox", "highlevel", option)
+async def test_the_sandbox_refuses_what_is_no_number(tmp_path: Path, vendor: str, option: str) -> None:
+    told = await run(tmp_path, "sandbox", vendor, option)
     assert (told.status, "Traceback" in told.err) == (2, False), told
 
 

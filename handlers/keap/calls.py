@@ -5,7 +5,7 @@ from typing import Any
 
 from guard.core.model import Action, Change, Image
 from handlers.base import Call, Write
-from handlers.keap import shapes
+from handlers.keap import bodies, shapes
 from handlers.keap.kinds import IDS_MAX, KINDS, TAGS
 
 _CONTACT_IDS_MAX = 100  # of one call for tags; Keap states no maximum, and one too many fails the call
@@ -53,8 +53,8 @@ def writing(change: Change, before: Image) -> Call | None:
         return Call(method="DELETE", path=path)
     if change.action is Action.CREATE:
         path = path if change.resource == "notes" else kind.path
-        return Call(method="POST", path=path, query=shown, body=shapes.creation(change.resource, fields))
-    body, mask = shapes.update(change.resource, fields, before)
+        return Call(method="POST", path=path, query=shown, body=bodies.creation(change.resource, fields))
+    body, mask = bodies.update(change.resource, fields, before)
     if not mask or unseen(change, before):
         return None
     return Call(method="PATCH", path=path, query={"update_mask": mask, **shown}, body=body, repeatable=True)

@@ -1,4 +1,4 @@
-"""Keap's records as images, callers' fields as changes, and both as bodies.
+"""Keap's records as images, and callers' fields as changes.
 
 A list that a write replaces as a whole (a contact's e-mail addresses, anybody's custom fields) is a field for each of
 its members: `custom_fields.7`, `email_addresses.EMAIL1`. So members are compared and taken back one by one, and a write
@@ -70,7 +70,8 @@ def _found(resource: str, record: Mapping[str, Any]) -> dict[str, Any]:
         elif name == TAGS:
             image[name] = sorted(_text(each) for each in value or [])
         elif name in SINGLE or name == "address":
-            image[name] = _written(SINGLE.get(name, "addresses"), value or {})
+            group = SINGLE.get(name, "addresses")
+            image[name] = _in_slot(group, value or {}, _written(group, value or {}))
         elif name == "pinned_at":
             image |= {"is_pinned": value not in _EMPTY, name: value}
         elif name in known(resource) and name != "id":
@@ -104,6 +105,13 @@ def _written(name: str, item: Mapping[str, Any]) -> dict[str, Any] | None:
         if code in value:
             value.pop(long, None)  # Keap's own, from the code
     return value if value and (not essential or value.get(essential)) else None
+
+
+def _in_slot(group: str, item: Any, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A company's only member of its kind, with its slot, where it names one."""
+    key_name = SLOTS[group][0]
+    slot = item.get(key_name) if isinstance(item, dict) else None
+    return {key_name: slot, **value} if value and slot else value
 
 
 def _text(value: Any) -> str:
@@ -174,7 +182,7 @@ def _asked_member(name: str, value: Any) -> Any:
 def _asked_value(name: str, value: Any) -> Any:
     if name in SINGLE or name == "address":
         group = SINGLE.get(name, "addresses")
-        return None if value in _EMPTY else _asked_member(group, value)
+        return None if value in _EMPTY else _in_slot(group, value, _asked_member(group, value))
     if name == "company":
         return _company(value)
     if name in REFERENCES and isinstance(value, int) and not isinstance(value, bool):
@@ -218,7 +226,8 @@ def invalid(sentence: str) -> Refused:
 def gives_reason(fields: Fields) -> bool:
     """Does a change say why an address may be mailed?"""
     replaced = fields.get("email_addresses")
-    given = [*(replaced or {}).values(), *members_of("email_addresses", fields).values()]
+    of_company = fields.get("email_address")
+    given = [*(replaced or {}).values(), *members_of("email_addresses", fields).values(), of_company]
     return any(isinstance(value, dict) and REASON in value for value in given)
 
 
@@ -231,52 +240,3 @@ def completed(change: Change, before: Image) -> dict[str, Any]:
         gone = dict.fromkeys(members_of(name, before))
         fields |= {f"{name}.{key}": value for key, value in {**gone, **replaced}.items()}
     return fields
-
-
-# Written
-
-
-def creation(resource: str, fields: Fields) -> dict[str, Any]:
-    """The body that creates a record; what is empty is left out."""
-    kind = KINDS[resource]
-    body = {name: _sent(name, value) for name, value in fields.items() if name in kind.writable and value is not None}
-    for name in sorted(kind.lists):
-        if items := _items(name, members_of(name, fields)):
-            body[name] = items
-    return body
-
-
-def update(resource: str, fields: Fields, before: Image) -> tuple[dict[str, Any], list[str]]:
-    """The body of an update, and the mask that names what it changes: nothing else is touched.
-
-    A list is sent whole, with the members that are there now. What is no text is cleared by the mask alone.
-    """
-    kind, there = KINDS[resource], before or {}
-    lists = {group for name in fields if (group := name.partition(".")[0]) in kind.lists and "." in name}
-    plain = {name: value for name, value in fields.items() if name in kind.writable - kind.lists}
-    body = {name: there[name] for name in kind.needs if there.get(name)}
-    for name, value in plain.items():
-        if value is not None or name in kind.texts | FLAGS:
-            body[name] = _sent(name, value)
-        else:
-            body.pop(name, None)
-    for name in lists:
-        body[name] = _items(name, {**members_of(name, there), **members_of(name, fields)}, told=resource != "contacts")
-    return body, sorted({*plain, *lists})
-
-
-def _items(name: str, members: Mapping[str, Any], *, told: bool = False) -> list[dict[str, Any]]:
-    """`told`: members that go are named as empty. Only of contacts Keap says that what is not listed is removed; so it
-    is right whether a list replaces the one before, or is merged into it."""
-    key_name = SLOTS[name][0]
-    if name == CUSTOM:
-        return [{"id": key, "content": value} for key, value in sorted(members.items()) if told or value is not None]
-    return [{key_name: key, **value} for key, value in sorted(members.items()) if value]
-
-
-def _sent(name: str, value: Any) -> Any:
-    if name == "company":
-        return {"id": value}
-    if value is None:
-        return False if name in FLAGS else ""
-    return value

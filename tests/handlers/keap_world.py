@@ -11,7 +11,7 @@ import orjson
 
 from guard.assembly import assemble
 from scenarios.sandboxes import keap as vendor
-from scenarios.sandboxes.common import Row, running
+from scenarios.sandboxes.common import RateLimits, Row, running
 from tests.world import World, guarded, settings
 
 STAMPS = ("update_time", "last_updated_time", "modification_time", "pinned_at")
@@ -19,13 +19,15 @@ STAMPS = ("update_time", "last_updated_time", "modification_time", "pinned_at")
 
 @asynccontextmanager
 async def keap_world(
-    folder: Path, *, records: int = 12, seed: vendor.Settings | None = None, policy: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    records: int = 12,
+    seed: vendor.Settings | None = None,
+    limits: RateLimits | None = None,
 ) -> AsyncIterator[World]:
-    app = vendor.create_app(records=records, limits=None, settings=seed)
+    app = vendor.create_app(records=records, limits=limits, settings=seed)
     with running(app) as url:
-        made = settings(
-            f"file:{folder}/store", url, policy=policy, pace={"requests": 1000, "per_s": 1.0, "concurrency": 10}
-        )
+        made = settings(f"file:{folder}/store", url, pace={"requests": 1000, "per_s": 1.0, "concurrency": 10})
         chosen = {"handler": "keap", "options": {}}
         targets = {name: target.model_copy(update=chosen) for name, target in made.targets.items()}
         guard = assemble(made.model_copy(update={"targets": targets}))
@@ -40,7 +42,7 @@ def rows(world: World, resource: str = "contacts") -> Mapping[str, Row]:
 
 
 async def through(
-    world: World, method: str, path: str, body: Any = None, *, accept: bool = False, **query: str
+    world: World, method: str, path: str, body: Any = None, *, accept: bool = False, **query: Any
 ) -> httpx2.Response:
     """One of the vendor's own requests, sent through Guard; `path` is what follows /rest/v2."""
     headers = {"guard-accept-irreversible": "true"} if accept else {}

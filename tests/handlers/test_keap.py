@@ -219,6 +219,18 @@ def test_a_member_that_is_written_goes_with_all_that_are_there_without_what_is_k
     }
 
 
+def test_a_companys_only_address_keeps_its_slot_and_a_reason_for_opting_in_counts_there_too() -> None:
+    change = update({"email_address": {"email": "a@example.com", "field": "EMAIL1", "opt_in_reason": "x"}}, "companies")
+    assert change.fields["email_address"] == {"field": "EMAIL1", "email": "a@example.com", "opt_in_reason": "x"}
+    assert KEAP.reversal(change, {}).level is Reversibility.PARTIAL
+    shown = {
+        "email_address": {"email": "a@example.com", "field": "EMAIL1", "is_opt_in": True},
+        "address": {"field": "OTHER"},
+    }
+    images = KEAP.images("companies", ["1"], answered({"companies": [{"id": "1", "custom_fields": [], **shown}]}))
+    assert images == {"1": {"id": "1", "email_address": {"field": "EMAIL1", "email": "a@example.com"}}}
+
+
 def test_long_names_of_countries_and_regions_are_not_written_where_there_are_codes() -> None:
     given = {"field": "BILLING", "country": "United States", "country_code": "USA", "region": "Arizona"}
     assert update({"addresses": [given]}).fields == {"addresses.BILLING": {"country_code": "USA", "region": "Arizona"}}
@@ -262,6 +274,15 @@ def test_applied_tags_are_told_for_each_contact(told: str, status: Status, code:
     change = KEAP.change("contacts", "tags.add", {"id": "1", "tags": ["91"]})
     (outcome,) = KEAP.outcomes([change], answered({"results": {"1": told}}))
     assert (outcome.status, outcome.failure and outcome.failure.code, outcome.sealed) == (status, code, False)
+
+
+def test_an_answer_that_shows_a_part_is_no_post_image() -> None:
+    lists: dict[str, list[Any]] = {name: [] for name in SLOTS}
+    change = update({"given_name": "A"})
+    (part,) = KEAP.outcomes([change], answered({"id": "1", "given_name": "A", "email_addresses": []}))
+    (whole,) = KEAP.outcomes([change], answered({"id": "1", "given_name": "A", "tag_ids": [], **lists}))
+    assert (part.status, part.sealed, part.after) == (Status.APPLIED, False, None)
+    assert (whole.sealed, whole.after) == (True, {"id": "1", "given_name": "A"})
 
 
 def test_a_creation_that_is_answered_200_was_an_update_of_somebody_elses_record() -> None:

@@ -89,6 +89,17 @@ async def test_what_was_filled_is_empty_again(world: World, resource: str, id_: 
     assert (report["status"], rows(world, resource)) == ("reverted", before)
 
 
+async def test_a_task_that_was_reopened_is_done_again_since_when_it_was(world: World) -> None:
+    await world.edit("tasks", TASK["id"], {"completed": True, "completion_time": "2025-09-30T07:00:00.000Z"})
+    before = rows(world, "tasks")
+    answer = await update(world, {"completed": False}, TASK["id"], "tasks")
+    assert "completion_time" not in rows(world, "tasks")[TASK["id"]]
+
+    report = await world.revert(answer)
+
+    assert (report["status"], rows(world, "tasks")) == ("reverted", before)
+
+
 async def test_others_edits_to_other_members_of_a_list_stay_and_the_same_member_is_a_conflict(world: World) -> None:
     fields = {
         "phone_numbers": [{"field": "PHONE1", "number": "5125550177"}, {"field": "PHONE2", "number": "5125550178"}],
@@ -289,8 +300,10 @@ async def test_a_revert_is_taken_back_too_members_of_lists_included(world: World
 async def test_a_mask_lets_a_part_of_the_body_through_and_only_that_is_the_runs(world: World) -> None:
     before = rows(world)
     body = {"given_name": "Wrong", "job_title": "Skipped", "custom_fields": []}
-    told = answer_of(await through(world, "PATCH", f"/contacts/{ANN['id']}", body, update_mask="given_name"))
-    assert rows(world)[ANN["id"]] == {**before[ANN["id"]], "given_name": "Wrong"}
+    mask = ["given_name", "middle_name"]
+    body["middle_name"] = "Wrong, too"
+    told = answer_of(await through(world, "PATCH", f"/contacts/{ANN['id']}", body, update_mask=mask))
+    assert rows(world)[ANN["id"]] == {**before[ANN["id"]], "given_name": "Wrong", "middle_name": "Wrong, too"}
 
     report = await world.revert(told)
 

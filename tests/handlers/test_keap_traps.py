@@ -7,7 +7,7 @@ import pytest
 
 from guard.core.limits import DEFINITIONS_AGAIN_S
 from scenarios.sandboxes import keap_seed as seed
-from scenarios.sandboxes.keap import Settings
+from scenarios.sandboxes.keap import DOCUMENTED, Settings
 from tests.handlers.keap_world import answer_of, calls, configure, keap_world, rows, through
 from tests.world import World
 
@@ -266,6 +266,13 @@ async def test_a_custom_field_that_was_made_a_minute_ago_is_known_after_one_more
     answer = await world.operate("update", records)
 
     assert answer["status"] == "applied"
+
+
+async def test_a_caller_sees_in_the_headers_how_much_is_left_as_if_there_were_no_guard(tmp_path: Path) -> None:
+    async with keap_world(tmp_path, limits=DOCUMENTED) as world:
+        reply = await through(world, "PATCH", CONTACT, {"given_name": "Wrong"})
+    assert reply.headers["x-keap-product-throttle-limit"] == "240"
+    assert reply.headers["x-keap-product-quota-available"].isdecimal()
 
 
 async def test_the_gateways_refusals_have_a_shape_of_their_own_and_are_understood(world: World) -> None:
