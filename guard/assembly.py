@@ -8,6 +8,7 @@ from guard.store.base import Store
 from guard.store.journals import Journals
 from guard.store.opening import open_store
 from guard.store.probe import prove_create_once
+from guard.target.access import Access
 from guard.target.base import Target
 from guard.target.client import Client
 from guard.target.http import HttpTarget
@@ -73,6 +74,6 @@ def _http_target(name: str, settings: TargetSettings) -> HttpTarget:
         raise SettingsError(f"targets.{name}.base_url: {settings.handler} has no address of its own; name the system's")
     limits = Limits(**settings.limits.model_dump()) if settings.limits else handler.traits.limits
     pace = Pace(limits, None if settings.limits else handler.traits.limit_headers)
-    headers = handler.headers(settings.credential.get_secret_value())
-    client = Client(settings.base_url or handler.base_url, headers, pace, settings.timeout_s)
+    access = Access(handler, settings.credential.get_secret_value())
+    client = Client(settings.base_url or handler.base_url, access, pace, settings.timeout_s)
     return HttpTarget(name, handler, client)

@@ -204,6 +204,19 @@ def sandbox_keap(
     keap.run(port, records, latency_ms / 1000, keap.rate_limits(_limit(rate_limit)), seed)
 
 
+@sandbox.command("salesforce")
+def sandbox_salesforce(
+    port: SandboxPort = 8093,
+    records: SandboxRecords = 100,
+    latency_ms: LatencyMs = 0.0,
+    seed: Seed = 1,
+) -> None:
+    """Run Salesforce's sandbox alone."""
+    from scenarios.sandboxes import salesforce  # noqa: PLC0415 - see demo
+
+    salesforce.run(port, records, latency_ms / 1000, seed)
+
+
 def _limit(given: str) -> str:
     if given != "off" and not (given.isdecimal() and int(given)):
         raise typer.BadParameter("--rate-limit is a number of requests, or off.")

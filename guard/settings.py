@@ -121,8 +121,10 @@ class Policy(_Table):
 
 
 class TargetSettings(_Table):
-    handler: str = Field(description="The kind of system: bamboohr, highlevel, hubspot, keap, postgresql, rest.")
-    credential: Secret = Field(description="Guard's own access: a token; a database's URL.")
+    handler: str = Field(
+        description="The kind of system: bamboohr, highlevel, hubspot, keap, postgresql, salesforce, rest."
+    )
+    credential: Secret = Field(description="Guard's own access: a token or its secret; a database's URL.")
     base_url: str | None = Field(
         default=None, pattern=URL, description="Another address than the vendor's: a sandbox, a proxy."
     )

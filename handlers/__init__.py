@@ -6,5 +6,7 @@ from handlers.highlevel import HighLevel
 from handlers.hubspot import HubSpot
 from handlers.keap import Keap
 from handlers.rest import Rest
+from handlers.salesforce import Salesforce
 
-HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in (BambooHR, HighLevel, HubSpot, Keap, Rest)}
+_KINDS: tuple[type[Handler], ...] = (BambooHR, HighLevel, HubSpot, Keap, Rest, Salesforce)
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in _KINDS}

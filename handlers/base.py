@@ -90,6 +90,9 @@ class Call:
     query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """A list is sent as its name repeated."""
     body: Any = None
+    """Sent as JSON; bytes are sent as they are."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Besides those of `Handler.headers`; the type of a body that is no JSON is among them."""
     repeatable: bool = False
     """Sending it twice leaves the same state as once (reads; writes that set fields)."""
 
@@ -131,7 +134,7 @@ class Route:
     """One of the vendor's own requests. `path` is a template: `/contacts/{id}`; a name matches one segment.
 
     kind READ passes untouched whatever its method; WRITE is guarded: `action` and `resource` say what it does, the
-    handler's `changes` says to which records.
+    handler's `changes` says to which records. `resource` is empty where only the request tells: see `resources_of`.
     """
 
     method: str
@@ -177,8 +180,7 @@ class Handler(ABC):
 
     name: ClassVar[str]
     base_url: str
-    """The vendor's; of a handler whose options name the customer's own address, that one. Empty: it has none of its
-    own, so the settings must say it."""
+    """Empty: it has none of its own, so the settings must say it. One that the options name is set by them."""
     structured_options: ClassVar[bool] = False
     """The options may hold tables and lists, not only texts."""
     traits: Traits
@@ -189,6 +191,10 @@ class Handler(ABC):
     """Resource -> what POST /v1/operations may ask of it: create, update, upsert, delete and the handler's verbs."""
     side_effects: str
     """What a write sets off that no API takes back, in words for the revert page."""
+    asked_headers: ClassVar[frozenset[str]] = frozenset()
+    """Headers that change what the vendor's own requests do, and so are passed on with them; lower case."""
+    told_headers: ClassVar[frozenset[str]] = frozenset()
+    """Headers of its answers, besides the usual ones, that are passed back to the caller; lower case."""
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -206,9 +212,39 @@ class Handler(ABC):
                 return route, params
         return None
 
+    def refuse_disguised(self, method: str, path: str, query: Mapping[str, str]) -> None:
+        """Raises Refused for one of the vendor's own requests that is not what its method says: some write by GET, or
+        take another method from the query. Asked before a request is taken for a read."""
+        del method, path, query
+
     @abstractmethod
     def headers(self, credential: str) -> dict[str, str]:
-        """Headers of every call: who Guard is, and the API's version."""
+        """Headers of every call: who Guard is, and the API's version. `credential` is the token where there is one."""
+
+    def login(self, credential: str) -> Call | None:
+        """The call that fetches a token for the credential, sent without `headers`; None: every call carries the
+        credential itself."""
+        del credential
+        return None
+
+    def token(self, reply: Reply) -> str | None:
+        """The token in the answer to `login`; None: it holds none."""
+        del reply
+        return None
+
+    def expired(self, reply: Reply) -> bool:
+        """Does this answer say that the token counts no longer, and that nothing was done for that? Then a new one is
+        fetched, and the call made once more."""
+        return reply.status == 401
+
+    def denies(self, reply: Reply) -> bool:
+        """Does this answer refuse Guard's credential, so that somebody has to renew it or give it more rights?"""
+        return reply.status in (401, 403)
+
+    def signed(self, call: Call, credential: str) -> Call:
+        """The call with the credential, or the token, in it, for a vendor that wants it elsewhere than in a header."""
+        del credential
+        return call
 
     def describe(self, resource: str) -> list[Call]:
         """The calls that read the definitions of this resource's fields; none: the handler knows them without.
@@ -232,6 +268,12 @@ class Handler(ABC):
     @abstractmethod
     def changes(self, route: Route, request: Request) -> list[Change]:
         """The changes of one of the vendor's own requests. Raises Refused where it cannot tell (I8)."""
+
+    def resources_of(self, route: Route, request: Request) -> Sequence[str]:
+        """The resources that a request is about, where its route cannot name them. Raises Refused. Their definitions,
+        and before that those of the route's own, are there when `changes` is asked."""
+        del request
+        return [route.resource]
 
     @abstractmethod
     def read(self, resource: str, ids: Sequence[str]) -> list[tuple[Call, tuple[str, ...]]]:

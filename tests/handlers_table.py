@@ -14,7 +14,11 @@ from handlers import postgresql as database
 from handlers.base import Handler, Traits
 
 PAGE = Path(__file__).parent.parent / "docs" / "handlers.md"
-OPTIONS: dict[str, dict[str, Any]] = {"bamboohr": {"company": "x"}, "highlevel": {"location_id": "x"}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bamboohr": {"company": "x"},
+    "highlevel": {"location_id": "x"},
+    "salesforce": {"domain": "x"},
+}
 """What a handler does not begin without."""
 BY_SETTINGS = {"rest"}
 """What they guard is in each one's settings."""

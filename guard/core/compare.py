@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from guard.core.model import Action, Change, Fields, Image, Resource, Verdict
 from guard.core.past import Past, Same, changed_fields, equal, set_difference, settle
@@ -78,6 +79,9 @@ def _undo_delete(past: Past, now: Image, resource: Resource) -> Judgement:
         other = changed_fields(past.before, now, resource)
         if not other:
             return Judgement(Verdict.ALREADY, "The record is there again.")
+        if past.gone and not changed_fields(past.gone, now, resource):
+            # It came back as it was when the run deleted it: what the run had changed before is still to be undone.
+            return _undo_update(replace(past, after=past.gone), now, resource, force=False, only=None)
         fields = tuple(_verdict(name, Verdict.CONFLICT, past, now) for name in other)
         return Judgement(Verdict.CONFLICT, "The record is there again, with other values.", fields)
     creation = Change(
@@ -86,7 +90,7 @@ def _undo_delete(past: Past, now: Image, resource: Resource) -> Judgement:
         fields={name: value for name, value in (past.before or {}).items() if name not in resource.volatile},
         origin=past.id,
     )
-    return Judgement(Verdict.RESTORE, "The run deleted the record; it is created again.", (), creation)
+    return Judgement(Verdict.RESTORE, "The run deleted the record; it is brought back.", (), creation)
 
 
 def _undo_update(past: Past, now: Image, resource: Resource, *, force: bool, only: frozenset[str] | None) -> Judgement:

@@ -99,7 +99,7 @@ class Outcome(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
 class Restore(StrEnum):
     """How a target brings back a deleted record."""
 
-    SAME_ID = "same_id"  # re-created under its own id (databases)
+    SAME_ID = "same_id"  # comes back under its own id (databases; vendors whose API takes it out of a bin)
     NEW_ID = "new_id"  # re-created, the vendor gives a new id
     NEVER = "never"
 

@@ -25,6 +25,8 @@ class Past(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """Where in doubt: the values asked for (sets: the whole set that should have come of it); None: a deletion."""
     in_doubt: bool = False
     """The last change may or may not have happened; `after` is then what was there just before it."""
+    gone: Image = None
+    """Of a deletion: the record as it was just before it, if the run had changed it before that."""
     lost: str = ""
     """Why this can in no case be taken back, in words for the report."""
 
@@ -78,6 +80,8 @@ def merge(earlier: Past, later: Past, resource: Resource) -> Past:
     earlier = _as_it_turned_out(earlier, later)
     if later.before is None:
         return replace(later, before=earlier.before)
+    if later.after is None and not later.in_doubt:
+        later = replace(later, gone=later.gone or later.before)
     if later.in_doubt:
         return replace(later, before=_first_before(earlier, later, resource, frozenset(later.asked or ())))
     moved = frozenset(moved_fields(later, resource))

@@ -14,6 +14,7 @@ import httpx2
 import orjson
 
 from guard.core.limits import REPLY_BYTES_MAX
+from guard.target.access import Access, NoToken
 from guard.target.base import MayWrite, always
 from guard.target.circuit import FAILURES_MAX, Circuit
 from guard.target.pace import Pace, TooLong
@@ -25,6 +26,8 @@ _TOO_MANY = 429
 _REFUSED = 400
 _SERVER_ERROR = 500
 _NO_STATUS = 0
+_DENIED = frozenset({400, 401, 403})
+"""What token endpoints answer to a credential that is wrong (RFC 6749, 5.2), or may not."""
 _DOWN = frozenset({502, 503, 504})
 """What gateways answer for a server that is not there; 500 may be about one record."""
 
@@ -37,16 +40,20 @@ class Paused(NotSent):
     """Not sent, and trying again soon is no use."""
 
 
+class Denied(Paused):
+    """Not sent: the vendor gave no token for Guard's credential."""
+
+
 class NoAnswer(Exception):
     """The request may have been acted upon; its answer is lost."""
 
 
 class Client:
-    """`headers` go with every call: the credential and what the vendor asks for besides."""
+    """`access` is who Guard is to the vendor, and what its handler asks for besides."""
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], pace: Pace, timeout_s: float) -> None:
+    def __init__(self, base_url: str, access: Access, pace: Pace, timeout_s: float) -> None:
         self._base_url = base_url.rstrip("/")
-        self._headers = dict(headers)
+        self._access = access
         self._pace = pace
         self._timeout_s = timeout_s
         self._circuit = Circuit()
@@ -111,11 +118,33 @@ class Client:
         raise AssertionError  # the last attempt returns or raises
 
     async def _once(self, call: Call, may_send: MayWrite) -> Reply:
-        content = b"" if call.body is None else orjson.dumps(call.body)
-        headers = {"content-type": "application/json"} if content else {}
+        """One attempt; a second one, after a refusal for an outdated token, is still the first that can act."""
+        for last in (False, True):
+            secret = await self._secret()
+            signed = self._access.handler.signed(call, secret)
+            reply = await self._whole(signed, self._access.handler.headers(secret), may_send)
+            if last or not self._access.outdated(secret, reply):
+                return reply
+        raise AssertionError  # the last attempt returns or raises
+
+    async def _secret(self) -> str:
+        try:
+            return await self._access.secret(self._login)
+        except NoToken as error:
+            raise (Denied if error.status in _DENIED else NotSent)(str(error)) from None
+        except NoAnswer as error:
+            raise NotSent(f"no token could be had: {error}") from error
+
+    async def _login(self, call: Call) -> Reply:
+        return await self._whole(call, {}, always)
+
+    async def _whole(self, call: Call, headers: Mapping[str, str], may_send: MayWrite) -> Reply:
+        content = b"" if call.body is None else call.body if isinstance(call.body, bytes) else orjson.dumps(call.body)
+        typed = {"content-type": "application/json"} if content else {}
         query = str(httpx2.QueryParams(dict(call.query)))
-        sent = self.stream(call.method, call.path, query, headers, content, whole=True, may_send=may_send)
-        async with sent as (response, _):
+        headers = {**headers, **typed, **call.headers}
+        attempt = self._attempt(call.method, call.path, query, headers, content, whole=True, may_send=may_send)
+        async with attempt as response:
             return Reply(response.status_code, await _body(response), response.headers)
 
     @asynccontextmanager
@@ -130,20 +159,41 @@ class Client:
         whole: bool = False,
         may_send: MayWrite = always,
     ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
-        """One attempt; the response with its headers as received and its body still to be read.
+        """One of the vendor's own requests, once; the response with its headers as received, its body still to be read.
 
         `whole`: the timeout is for all of the answer, not for each part of it: some trickle. `may_send` is asked when
         its turn has come: the wait for it may have been long.
         """
+        for last in (False, True):
+            secret = await self._secret()
+            ours = {**self._access.handler.headers(secret), **headers}
+            attempt = self._attempt(method, path, query, ours, content, whole=whole, may_send=may_send)
+            async with attempt as response:
+                if last or not self._access.outdated(secret, Reply(response.status_code, headers=response.headers)):
+                    yield response, response.headers
+                    return
+
+    @asynccontextmanager
+    async def _attempt(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        *,
+        whole: bool,
+        may_send: MayWrite,
+    ) -> AsyncIterator[httpx2.Response]:
         url = self._base_url + path + (f"?{query}" if query else "")
-        request = self._http.build_request(method, url, headers={**self._headers, **headers}, content=content)
+        request = self._http.build_request(method, url, headers=headers, content=content)
         async with self._paced():
             self._refuse_while_down()
             if not may_send():
                 raise Paused("Guard was taken over by another copy before this was sent")
             try:
                 async with asyncio.timeout(self._timeout_s if whole else None), self._sent(request) as response:
-                    yield response, response.headers
+                    yield response
             except NotSent:
                 self._circuit.failed()
                 raise

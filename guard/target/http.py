@@ -21,13 +21,15 @@ from guard.core.model import (
     Known,
     Outcome,
     Resource,
+    Restore,
     Reversal,
+    Reversibility,
     Status,
     Touched,
 )
 from guard.core.past import changed_fields, members
 from guard.target.base import Calls, MayWrite, Work, always
-from guard.target.client import Client, NoAnswer, NotSent
+from guard.target.client import Client, Denied, NoAnswer, NotSent
 from guard.target.definitions import Definitions
 from guard.target.locks import RecordLocks
 from guard.target.siblings import Siblings
@@ -90,10 +92,13 @@ class HttpTarget:
     async def changes(self, route: Route, request: Request) -> list[Change]:
         """The changes of one of the vendor's own requests. Raises Refused (I8), Unavailable."""
         await self.definitions.ensure(route.resource)
+        resources = self.handler.resources_of(route, request)
+        for name in resources:
+            await self.resource(name)
         try:
             return self.handler.changes(route, request)
         except Refused as refused:
-            if refused.code != UNKNOWN_FIELD or not await self.renewed(route.resource):
+            if refused.code != UNKNOWN_FIELD or not any([await self.renewed(name) for name in resources]):
                 raise
         return self.handler.changes(route, request)
 
@@ -118,26 +123,27 @@ class HttpTarget:
         named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
         made = [change for change in named if change.action is Action.CREATE]
         there = [change for change in named if change.action is not Action.CREATE]
-        back = [
-            *(replace(change, action=Action.DELETE, fields={}) for change in made),
-            *(replace(c, action=Action.CREATE) if c.action is Action.DELETE else c for c in there),
-        ]
-        listed = {(call.path, str(call.query)) for change in made if (call := self.handler.siblings(change))}
-        checks = sum(len(self.handler.attachments(change.resource, str(change.id))) for change in made)
-        run = finds + len(listed) + self._reads(there) + self._writes(named)
-        return Calls(run, self._reads(named) + checks + self._writes(back))
+        run = finds + self._reads(there) + self._lists(named) + self._writes(named)
+        back = [c for c in named if self.handler.reversal(c, None).level is not Reversibility.NONE]
+        checks = sum(len(self.handler.all_attachments(name, ids)) for name, ids in _by_resource(made).items())
+        undoing = [_undoing(change) for change in back]
+        return Calls(run, self._reads(back) + checks + self._lists(undoing) + self._writes(undoing))
 
     def _reads(self, changes: Sequence[Change]) -> int:
-        by_resource: dict[str, list[str]] = {}
-        for change in changes:
-            by_resource.setdefault(change.resource, []).append(str(change.id))
-        return sum(len(self.handler.read(resource, ids)) for resource, ids in by_resource.items())
+        return sum(len(self.handler.read(resource, ids)) for resource, ids in _by_resource(changes).items())
+
+    def _lists(self, changes: Sequence[Change]) -> int:
+        """The calls that show what is there before something is created."""
+        return len(Siblings(self.handler, self.answer).keys(changes))
 
     def _writes(self, changes: Sequence[Change]) -> int:
         """The calls that write, and those that read back what no answer shows."""
         before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
         steps = self.handler.write(changes, before) if changes else []
         blind = {position: write.blind for step in steps for write in step for position in write.positions}
+        # Some calls can only be made with what the record holds: one call each, as far as is known here.
+        unknown = [change for i, change in enumerate(changes) if i not in blind]
+        sizes = [self.handler.traits_of(name).write_max for name, ids in _by_resource(unknown).items() for _ in ids]
         shown = {
             i
             for i, change in enumerate(changes)
@@ -145,7 +151,8 @@ class HttpTarget:
             and not blind.get(i)
             and self.handler.traits_of(change.resource).answer_carries_image
         }
-        return sum(map(len, steps)) + self._reads([change for i, change in enumerate(changes) if i not in shown])
+        writes = sum(map(len, steps)) + math.ceil(sum(1 / size for size in sizes))
+        return writes + self._reads([change for i, change in enumerate(changes) if i not in shown])
 
     def seconds_for(self, calls: int) -> float | None:
         return self.client.seconds_for(calls)
@@ -177,7 +184,7 @@ class HttpTarget:
             reply = await self.answer(call)
             found = self.handler.images(resource, asked, reply)
             if any(id_ not in found for id_ in asked):
-                raise _unreadable(self.name, reply)
+                raise self._unreadable(reply)
         except Unavailable as error:
             if not some:
                 raise
@@ -240,7 +247,7 @@ class HttpTarget:
         try:
             reply = await self.answer(call)
             if not 200 <= reply.status < 300 or reply.json() is None:
-                raise _unreadable(self.name, reply)
+                raise self._unreadable(reply)
         except Unavailable as error:
             if not some:
                 raise
@@ -264,6 +271,8 @@ class HttpTarget:
         """To a call that reads. Raises Unavailable."""
         try:
             return await self.client.read(call)
+        except Denied as error:
+            raise _denied(self.name, str(error)) from None
         except (NotSent, NoAnswer) as error:
             raise Unavailable(
                 "target_unavailable", f"{self.name} cannot be read ({error}). Nothing was written; try again."
@@ -271,8 +280,8 @@ class HttpTarget:
 
     async def _definition(self, call: Call) -> Reply:
         reply = await self.answer(call)
-        if reply.status in (401, 403):
-            raise _unreadable(self.name, reply)
+        if self.handler.denies(reply):
+            raise self._unreadable(reply)
         return reply
 
     async def committed(self, receipt: str) -> bool | None:
@@ -287,7 +296,15 @@ class HttpTarget:
         (call, _), *_ = self.handler.read(resource, ["guardcheck0000000000"])
         reply = await self.answer(call)
         if reply.status in (401, 403) or reply.status >= 500:
-            raise _unreadable(self.name, reply)
+            raise self._unreadable(reply)
+
+    def _unreadable(self, reply: Reply) -> Unavailable:
+        if self.handler.denies(reply):
+            return _denied(self.name, f"it answered {reply.status}")
+        return Unavailable(
+            "target_unavailable",
+            f"{self.name} answered {reply.status} in a way that is no record. Nothing was written; try again later.",
+        )
 
     async def close(self) -> None:
         await self.client.close()
@@ -351,11 +368,8 @@ class HttpWork:
         return Touched(replace(change, action=Action.UPDATE, id=id_), None)
 
     async def _read_locked(self, changes: Sequence[Change]) -> Known:
-        by_resource: dict[str, list[str]] = {}
-        for change in changes:
-            by_resource.setdefault(change.resource, []).append(str(change.id))
         images: dict[Key, Image] = {}
-        for resource, ids in by_resource.items():
+        for resource, ids in _by_resource(changes).items():
             await self._lock((resource, id_) for id_ in ids)
             found = await self._target.read(resource, ids)
             images |= {(resource, id_): image for id_, image in found.items()}
@@ -465,15 +479,42 @@ class HttpWork:
             ),
             **known,
         }
-        return [
+        settled = [
             self._settle(each, outcome, ids[i], images, certain=i in named) for i, (each, outcome) in enumerate(pairs)
         ]
+        return await self._put_right(touched, settled)
+
+    async def _put_right(self, touched: Sequence[Touched], outcomes: list[Outcome]) -> list[Outcome]:
+        """A record that came back out of a bin is as it was when it was deleted. What the run had changed in it before
+        that is written as an update; mostly there is nothing."""
+        wrong: dict[int, Touched] = {}
+        for i, (each, outcome) in enumerate(zip(touched, outcomes, strict=True)):
+            if self._comes_back(each.change) and (names := self._unlike(each.change, outcome.after)):
+                fields = {name: each.change.fields[name] for name in names}
+                change = replace(each.change, action=Action.UPDATE, id=each.change.origin, origin=None, fields=fields)
+                wrong[i] = Touched(change, outcome.after)
+        if wrong:
+            corrected = list(wrong.values())
+            answers = await self._settled(corrected, await self.write(corrected))
+            for i, answer in zip(wrong, answers, strict=True):
+                outcomes[i] = _corrected(outcomes[i], answer)
+        return outcomes
+
+    def _comes_back(self, change: Change) -> bool:
+        """Is this a deleted record that the vendor brings back under its own id?"""
+        restored = self._handler.traits_of(change.resource).restore_deleted
+        return change.origin is not None and restored is Restore.SAME_ID
+
+    def _unlike(self, change: Change, image: Image) -> list[str]:
+        """The fields that are not as the change has them, of a record that is there."""
+        readonly = self._handler.resources[change.resource].readonly
+        return [n for n in change.fields if image and n not in readonly and not self._same(change, n, image)]
 
     def _must_search(self, touched: Touched, outcome: Outcome) -> bool:
         """An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same."""
         if touched.problem or touched.change.action is not Action.CREATE or outcome.failure == OTHER_RECORD:
             return False
-        if self._siblings.told(touched.change):
+        if self._comes_back(touched.change) or self._siblings.told(touched.change):
             return False
         refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
         return outcome.status is not Status.APPLIED and not refused
@@ -482,6 +523,8 @@ class HttpWork:
         """The record whose image is not known yet; None: there is nothing to read."""
         if touched.problem or outcome.failure == OTHER_RECORD:
             return None
+        if self._comes_back(touched.change):
+            return touched.change.origin
         if touched.change.action is Action.CREATE or outcome.failure == CREATED_INSTEAD:
             return outcome.id
         if outcome.status is Status.FAILED or (outcome.sealed and not self._is_odd(touched, outcome.after)):
@@ -509,6 +552,9 @@ class HttpWork:
         if id_ is not None and key not in images:
             return outcome
         image = images.get(key)
+        if self._comes_back(change):
+            back = Outcome(status=Status.APPLIED, id=change.origin, after=image, sealed=True)
+            return back if image is not None else _undone(outcome)
         if change.action is Action.CREATE:
             ours = certain or outcome.status is Status.APPLIED or self._is_ours(change, image)
             if id_ and ours:
@@ -587,6 +633,20 @@ class HttpWork:
         self._release(set(self._held))
 
 
+def _by_resource(changes: Iterable[Change]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {}
+    for change in changes:
+        ids.setdefault(change.resource, []).append(str(change.id))
+    return ids
+
+
+def _undoing(change: Change) -> Change:
+    if change.action is Action.CREATE:
+        return replace(change, action=Action.DELETE, fields={})
+    back = replace(change, action=Action.CREATE, origin=change.id)
+    return back if change.action is Action.DELETE else change
+
+
 def _named(change: Change, id_: str) -> Change:
     """With an id, though its own is not known yet; an upsert as the update that it may be."""
     action = Action.UPDATE if change.action is Action.UPSERT else change.action
@@ -636,6 +696,14 @@ def _short_sets(change: Change, after: Fields, resource: Resource) -> list[str]:
     return sorted(short | {n for n, remove in change.remove.items() if members(remove) & members(after.get(n))})
 
 
+def _corrected(back: Outcome, answer: Outcome) -> Outcome:
+    """A record that came back, after what was wrong in it was written: it is there, whatever became of that."""
+    failure = answer.failure or (None if answer.status is Status.APPLIED else _PARTLY)
+    if answer.sealed:
+        return replace(back, after=answer.after, failure=failure)
+    return replace(back, failure=failure or _PARTLY)
+
+
 def _gave_up(answers: Sequence[Outcome]) -> bool:
     return any(answer.status is not Status.APPLIED for answer in answers)
 
@@ -657,14 +725,9 @@ def _undone(outcome: Outcome) -> Outcome:
     return replace(outcome, status=status, failure=failure, sealed=False, after=None)
 
 
-def _unreadable(target: str, reply: Reply) -> Unavailable:
-    if reply.status in (401, 403):
-        return Unavailable(
-            "target_refused",
-            f"{target} refused Guard's own credential ({reply.status}). Nothing was written. "
-            "Renew the credential in Guard's settings.",
-        )
+def _denied(target: str, why: str) -> Unavailable:
     return Unavailable(
-        "target_unavailable",
-        f"{target} answered {reply.status} in a way that is no record. Nothing was written; try again later.",
+        "target_refused",
+        f"{target} refused Guard's own credential: {why}. Nothing was written. "
+        "Renew the credential in Guard's settings.",
     )

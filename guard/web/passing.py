@@ -50,6 +50,7 @@ async def passing(request: Request) -> Response:
     if not isinstance(target, HttpTarget):
         raise Refused("unknown_route", f"{name} is a database; use POST /v1/operations. Nothing was written.")
     path = vendor_path(request.scope)
+    target.handler.refuse_disguised(request.method, path, dict(request.query_params))
     found = target.handler.route(request.method, path)
     if request.method in ("GET", "HEAD") or (found and found[0].kind == READ):
         return await _read(request, target, path)
@@ -86,11 +87,11 @@ def vendor_path(scope: Scope) -> str:
 async def _read(request: Request, target: HttpTarget, path: str) -> Response:
     """Reads go through untouched; unbuffered, unless they are small."""
     content = await _body(request)
-    sent = target.client.stream(request.method, path, request.url.query, _headers(request), content)
+    sent = target.client.stream(request.method, path, request.url.query, _headers(request, target), content)
     try:
         async with AsyncExitStack() as held:
             response, headers = await held.enter_async_context(sent)
-            kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k) or k in _RAW_HEADERS}
+            kept = {**_kept(headers, target), **{k: headers[k] for k in _RAW_HEADERS if k in headers}}
             if _is_small(headers):  # most are: answering in one piece takes less time than the parts' bookkeeping
                 return Response(b"".join([part async for part in response.aiter_raw()]), response.status_code, kept)
             return _Relayed(response.aiter_raw(), response.status_code, kept, held.pop_all().aclose)
@@ -137,14 +138,14 @@ async def _write(
         headers=request.headers,
         body=_json(content),
     )
-    forwarded = _headers(request)
+    forwarded = _headers(request, target)
     changes = await target.changes(route, asked_of_vendor)
     if len(changes) > guard.policy(target.name).records_max:
         raise Refused("too_large", "The request touches more records than the target's policy allows.")
     asked = Asked(
         client=client,
         target=target.name,
-        resource=route.resource,
+        resource=route.resource or ", ".join(sorted({change.resource for change in changes})),
         action=route.action,
         door="pass-through",
         digest=_digest(request, path, content),
@@ -165,8 +166,8 @@ async def _write(
             request.method, path, query, forwarded, content, whole=True, may_send=may_send
         ) as (response, headers):
             body = await _reply_body(response.aiter_bytes())
-            kept = {k: v for k, v in headers.items() if _KEPT_HEADERS.fullmatch(k)}
-            return Answer(response.status_code, body, kept), Reply(response.status_code, body, headers)
+            answer = Answer(response.status_code, body, _kept(headers, target))
+            return answer, Reply(response.status_code, body, headers)
 
     run, op, answer = await pass_through(guard, asked, target, changes, forward)
     with guard.journals.use(run) as journal:
@@ -209,10 +210,16 @@ async def _reply_body(parts: AsyncIterator[bytes]) -> bytes:
     return bytes(body)
 
 
-def _headers(request: Request) -> dict[str, str]:
+def _headers(request: Request, target: HttpTarget) -> dict[str, str]:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused("unsupported_media_type", "Send the body as it is, without Content-Encoding. Nothing was sent.")
-    return {name: request.headers[name] for name in _ASKED_HEADERS if name in request.headers}
+    names = (*_ASKED_HEADERS, *target.handler.asked_headers)
+    return {name: request.headers[name] for name in names if name in request.headers}
+
+
+def _kept(headers: Mapping[str, str], target: HttpTarget) -> dict[str, str]:
+    told = target.handler.told_headers
+    return {name: value for name, value in headers.items() if _KEPT_HEADERS.fullmatch(name) or name in told}
 
 
 def _is_dry_run(request: Request) -> bool:

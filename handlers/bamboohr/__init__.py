@@ -176,10 +176,10 @@ class BambooHR(Handler):
         return {} if rows is None else {id_: rows.get(id_) for id_ in ids}
 
     def siblings(self, change: Change) -> Call | None:
-        return None if change.resource == EMPLOYEES else _list(change.resource, str(change.fields.get("employeeId")))
+        return None if change.resource == EMPLOYEES else _list(change.resource, _parent(change))
 
     def listed(self, change: Change, reply: Reply) -> Mapping[str, Fields] | None:
-        return answers.table(str(change.fields.get("employeeId")), self._of(change.resource).read, reply)
+        return answers.table(_parent(change), self._of(change.resource).read, reply)
 
     def find(self, change: Change) -> Call | None:
         return self.siblings(change)
@@ -211,10 +211,10 @@ class BambooHR(Handler):
                 return None
             path = f"{_API}/employees" if new else _path(str(change.id))
             return Call(method="POST", path=path, body=body, repeatable=not new)
-        employee, row = str(change.fields.get("employeeId")), str(change.id).partition("-")[2]
+        table = _list(change.resource, _parent(change)).path
         if new:
-            return Call(method="POST", path=_list(change.resource, employee).path, body=body)
-        path = f"{_list(change.resource, _employee_of(str(change.id))).path}/{row}"
+            return Call(method="POST", path=table, body=body)
+        path = f"{table}/{str(change.id).partition('-')[2]}"
         if change.action is Action.DELETE:
             return Call(method="DELETE", path=path)  # a second one is told that there is no such row
         return Call(method="POST", path=path, body=body, repeatable=True)
@@ -329,6 +329,11 @@ def _list(table: str, employee: str) -> Call:
 
 def _employee_of(id_: str) -> str:
     return id_.partition("-")[0]
+
+
+def _parent(change: Change) -> str:
+    """The employee whom a row belongs to. A new row names it among its fields."""
+    return str(change.fields.get("employeeId") or _employee_of(change.origin or str(change.id)))
 
 
 def _holds(row: Fields, name: str, asked: Any) -> bool:

@@ -176,7 +176,7 @@ class HubSpot(Handler):
 
     def _one(self, resource: str, action: Action, given: Mapping[str, Any]) -> Change:
         """One input of a batch, or a request about one record."""
-        by, id_ = given.get("idProperty") or "hs_object_id", given.get("id")
+        by, id_ = str(given.get("idProperty") or "hs_object_id"), given.get("id")
         if action is Action.CREATE:
             return self._change(resource, action, None, given.get("properties"))
         if action is Action.UPSERT and "idProperty" not in given:
@@ -184,7 +184,7 @@ class HubSpot(Handler):
         if by == "hs_object_id" or action is Action.DELETE:
             return self._change(resource, action, record_id(id_), given.get("properties"))
         if by not in self._account.known(resource).unique or not isinstance(id_, str) or not id_.strip():
-            raise Refused("invalid_request", f"{str(by)[:80]} is no property whose values name a record.")
+            raise Refused("invalid_request", f"{by[:80]} is no property whose values name a record.")
         # Which record it is must be known before it is written: it is searched as an upsert's is.
         named = self._change(resource, Action.UPSERT, None, given.get("properties"))
         return Change(resource=resource, action=Action.UPSERT, fields={by: id_, **named.fields})

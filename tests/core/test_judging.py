@@ -258,6 +258,21 @@ class TestMerging:
         assert judgement.compensation is not None
         assert judgement.compensation.fields == {"a": 1}
 
+    def test_what_came_back_as_it_was_when_it_was_deleted_still_gets_back_what_was_changed_before_that(self) -> None:
+        changed, deleted = past({"a": 1, "b": 1}, {"a": 2, "b": 1}, touched={"a"}), past({"a": 2, "b": 1}, None)
+
+        judgement = judged(merge(changed, deleted, CONTACTS), {"a": 2, "b": 1})
+
+        assert judgement.verdict is Verdict.RESTORE
+        assert judgement.compensation == Change(resource="contacts", action=Action.UPDATE, id="1", fields={"a": 1})
+
+    def test_what_came_back_and_was_edited_since_is_a_conflict(self) -> None:
+        changed, deleted = past({"a": 1, "b": 1}, {"a": 2, "b": 1}, touched={"a"}), past({"a": 2, "b": 1}, None)
+
+        judgement = judged(merge(changed, deleted, CONTACTS), {"a": 2, "b": 5})
+
+        assert (judgement.verdict, judgement.compensation) == (Verdict.CONFLICT, None)
+
     def test_create_then_update_is_deleted(self) -> None:
         merged = merge(past(None, {"a": 1}), past({"a": 1}, {"a": 2}, touched={"a"}), CONTACTS)
 

@@ -4,7 +4,7 @@ Once it has burnt, nothing more reaches store or vendor, as if the process had b
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -91,19 +91,17 @@ class FusedClient(Client):
     fuse: Fuse
 
     @asynccontextmanager
-    async def stream(
-        self, method: str, path: str, *args: Any, **kwargs: Any
-    ) -> AsyncIterator[tuple[httpx2.Response, Mapping[str, str]]]:
+    async def _attempt(self, method: str, path: str, *args: Any, **kwargs: Any) -> AsyncIterator[httpx2.Response]:
         self.fuse.refuse_if_burnt()
         if method == "GET":
-            async with super().stream(method, path, *args, **kwargs) as answered:
-                yield answered
+            async with super()._attempt(method, path, *args, **kwargs) as response:
+                yield response
             return
         async with (
             self.fuse.step(f"{method} {path}"),
-            super().stream(method, path, *args, **kwargs) as answered,
+            super()._attempt(method, path, *args, **kwargs) as response,
         ):
-            yield answered
+            yield response
 
 
 class FusedWork(PostgresWork):

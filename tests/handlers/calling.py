@@ -34,7 +34,8 @@ class Calling(Joining):
         assert {named for resource in known.values() for named in resource.references.values()} <= set(known)
         for route in self.handler.routes:
             assert route.kind in (READ, WRITE)
-            assert (route.resource in known, bool(route.action)) == ((route.kind == WRITE,) * 2)
+            assert bool(route.action) == (route.kind == WRITE)
+            assert route.resource == "" or route.resource in known
         assert {sample.resource for sample in self.samples} | self.apart == set(known)
 
     def test_every_route_is_reached_and_none_before_it_takes_its_requests(self) -> None:

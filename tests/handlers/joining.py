@@ -219,8 +219,9 @@ def asking(handler: Handler, url: str) -> Iterator[Ask]:
     with httpx2.Client(base_url=url, headers=handler.headers(TOKEN)) as http:
 
         def ask(call: Call) -> Reply:
-            body = {} if call.body is None else {"json": call.body}
-            reply = http.request(call.method, call.path, params=dict(call.query), **body)
+            call = handler.signed(call, TOKEN)
+            body = {} if call.body is None else {"content" if isinstance(call.body, bytes) else "json": call.body}
+            reply = http.request(call.method, call.path, params=dict(call.query), headers=dict(call.headers), **body)
             return Reply(reply.status_code, reply.content, reply.headers)
 
         yield ask

@@ -70,6 +70,20 @@ class TakingBack(Joining):
         assert len({(each.method, each.path) for each in served.exchanges}) > len(self.samples)
         assert [wrong for each in served.exchanges for wrong in spec.violations(each)] == []
 
+    async def test_a_dry_run_tells_no_more_calls_than_are_made(self, world: World, tried: Tried) -> None:
+        (sample, action), log = tried, world.sandbox.log.entries
+        await self.asked(world, sample, action, dry_run=True)  # definitions of fields are read once
+        asked = len(log)
+        told = await self.asked(world, sample, action, dry_run=True)
+        assert len(log) == asked
+
+        ran = await self.operate(world, sample, action)
+        made = len(log) - asked
+        await world.revert(ran)
+
+        assert (told["vendor_calls"], told["status"]) == (made, "dry_run")
+        assert told["vendor_calls_of_revert"] <= len(log) - asked - made
+
     async def test_every_action_of_the_bulk_door_is_taken_back(self, world: World, tried: Tried) -> None:
         (sample, action), before = tried, self.state(world)
         answer = await self.operate(world, sample, action)
@@ -292,10 +306,13 @@ class TakingBack(Joining):
         assert (answer["status"], answer["failures"]) == ("applied", []), answer
         return answer
 
-    async def asked(self, world: World, sample: Sample, action: str, *, accept: bool = True) -> dict[str, Any]:
+    async def asked(
+        self, world: World, sample: Sample, action: str, *, accept: bool = True, dry_run: bool = False
+    ) -> dict[str, Any]:
         """Answer or problem of the sample's operation."""
         body = {"target": "crm", "resource": sample.resource, "action": action, "records": [record(sample, action)]}
-        reply = await world.http.post("/v1/operations", json={**body, "accept_irreversible": accept})
+        how = {"accept_irreversible": accept, "dry_run": dry_run}
+        reply = await world.http.post("/v1/operations", json={**body, **how})
         return dict(reply.json())
 
     async def through(self, world: World, passed: Passed, accept: str = "false") -> httpx2.Response:

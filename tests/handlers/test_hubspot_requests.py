@@ -138,6 +138,7 @@ def test_an_upsert_is_searched_by_the_property_that_it_names_and_not_by_another(
         (f"{CONTACTS}/batch/update", {"inputs": [{"id": str(n), "properties": {"zip": "1"}} for n in range(101)]}),
         (f"{CONTACTS}/batch/update", {"inputs": [{"id": "1", "properties": {}}]}),
         (f"{CONTACTS}/batch/update", {"inputs": [{"id": "1", "properties": {"zip": ["1"]}}]}),
+        (f"{CONTACTS}/batch/update", {"inputs": [{"id": "a", "idProperty": [None], "properties": {"zip": "1"}}]}),
         (f"{CONTACTS}/batch/update", {"inputs": [{"id": "a", "idProperty": "city", "properties": {"zip": "1"}}]}),
         (f"{CONTACTS}/batch/upsert", {"inputs": [{"id": "a@b.c", "properties": {"zip": "1"}}]}),
         (f"{CONTACTS}/batch/upsert", {"inputs": [{"id": " ", "idProperty": "email", "properties": {"zip": "1"}}]}),

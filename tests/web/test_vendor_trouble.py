@@ -93,7 +93,7 @@ async def point_at(world: World, url: str) -> None:
     target = world.guard.targets["crm"]
     await target.client._http.aclose()  # type: ignore[attr-defined]
     limits = target.client._pace  # type: ignore[attr-defined]
-    target.client = client.Client(url, target.client._headers, limits, 0.5)  # type: ignore[attr-defined]
+    target.client = client.Client(url, target.client._access, limits, 0.5)  # type: ignore[attr-defined]
 
 
 async def test_a_read_of_a_vendor_that_is_down_is_a_problem_of_guards_own(small_world: World) -> None:

@@ -62,8 +62,11 @@ async def answered_rows(
     """Position (from 0) and columns of each row that the statement answers; those shown, else all of the table's."""
     names = list(shown or table.columns)
     result = await connection.execute(statement)
-    # Behind the columns each row has one value more, its position, at which zip need not look.
-    return [(row[-1] - 1, dict(zip(names, row, strict=False))) for row in result.all()]
+    # The driver's own rows: all is text, so SQLAlchemy's would hold the same. Behind the columns each has one value
+    # more, its position, at which zip need not look.
+    rows = result.cursor.fetchall()
+    result.close()
+    return [(row[-1] - 1, dict(zip(names, row, strict=False))) for row in rows]
 
 
 class Sender:
