@@ -146,6 +146,20 @@ RateLimit = Annotated[str, typer.Option(help="Requests per 10 s, or 'off'.")]
 Seed = Annotated[int, typer.Option(help="Another number makes other people.")]
 
 
+@sandbox.command("bamboohr")
+def sandbox_bamboohr(
+    port: SandboxPort = 8094,
+    records: Annotated[int, typer.Option(min=0, help="Employees to begin with.")] = 100,
+    latency_ms: LatencyMs = 0.0,
+    rate_limit: Annotated[str, typer.Option(help="Requests per second, or 'off'.")] = "20",
+    seed: Seed = 1,
+) -> None:
+    """Run BambooHR's sandbox alone."""
+    from scenarios.sandboxes import bamboohr  # noqa: PLC0415 - see demo
+
+    bamboohr.run(port, records, latency_ms / 1000, bamboohr.rate_limits(_limit(rate_limit)), seed)
+
+
 @sandbox.command("highlevel")
 def sandbox_highlevel(
     port: SandboxPort = 8090,

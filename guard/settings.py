@@ -122,7 +122,7 @@ class Policy(_Table):
 
 class TargetSettings(_Table):
     handler: str = Field(
-        description="The kind of system: highlevel, hubspot, keap, postgresql, salesforce, tryton, rest."
+        description="The kind of system: bamboohr, highlevel, hubspot, keap, postgresql, salesforce, tryton, rest."
     )
     credential: Secret = Field(description="Guard's own access: a token or its secret; a database's URL.")
     base_url: str | None = Field(

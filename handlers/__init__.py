@@ -1,5 +1,6 @@
 """The registry of systems. docs/add-a-handler.md: one file, one line here, one in the conformance suite."""
 
+from handlers.bamboohr import BambooHR
 from handlers.base import Handler
 from handlers.highlevel import HighLevel
 from handlers.hubspot import HubSpot
@@ -8,6 +9,5 @@ from handlers.rest import Rest
 from handlers.salesforce import Salesforce
 from handlers.tryton import Tryton
 
-HANDLERS: dict[str, type[Handler]] = {
-    handler.name: handler for handler in (HighLevel, HubSpot, Keap, Rest, Salesforce, Tryton)
-}
+_KINDS: tuple[type[Handler], ...] = (BambooHR, HighLevel, HubSpot, Keap, Rest, Salesforce, Tryton)
+HANDLERS: dict[str, type[Handler]] = {handler.name: handler for handler in _KINDS}

@@ -307,6 +307,18 @@ class Handler(ABC):
         del change, reply
         return None
 
+    def siblings(self, change: Change) -> Call | None:
+        """Of a creation whose answer does not name what it made: the call that lists what is there already. Guard makes
+        it before the creation and after it: the record that is new, and holds what was asked for, is the one.
+        None: the answer names it."""
+        del change
+        return None
+
+    def listed(self, change: Change, reply: Reply) -> Mapping[str, Fields] | None:
+        """The records in the answer to `siblings`, by id; None: it does not tell."""
+        del change, reply
+        return None
+
     def attachments(self, resource: str, id_: str) -> list[Call]:
         """The calls that read what hangs on a record, is no part of its image, and is gone with it when it is deleted.
         Asked before a revert deletes what the run has created."""

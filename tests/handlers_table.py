@@ -15,6 +15,7 @@ from handlers.base import Handler, Traits
 
 PAGE = Path(__file__).parent.parent / "docs" / "handlers.md"
 OPTIONS: dict[str, dict[str, Any]] = {
+    "bamboohr": {"company": "x"},
     "highlevel": {"location_id": "x"},
     "salesforce": {"domain": "x"},
     "tryton": {"database": "x", "user": "x"},

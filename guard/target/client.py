@@ -230,9 +230,11 @@ class Client:
 
     def _learn(self, response: httpx2.Response) -> None:
         self._pace.learn(response.headers)
-        if response.status_code == _TOO_MANY:
+        # A server that says when to come again is there: 503 is how some refuse what is too much for them.
+        asks = response.status_code in _DOWN and "retry-after" in response.headers
+        if asks or response.status_code == _TOO_MANY:
             self._pace.pause(response.headers)
-        if response.status_code in _DOWN:
+        if response.status_code in _DOWN and not asks:
             self._circuit.failed()
         else:
             self._circuit.worked()

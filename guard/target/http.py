@@ -32,6 +32,7 @@ from guard.target.base import Calls, MayWrite, Work, always
 from guard.target.client import Client, Denied, NoAnswer, NotSent
 from guard.target.definitions import Definitions
 from guard.target.locks import RecordLocks
+from guard.target.siblings import Siblings
 from guard.tasks import all_or_none, all_to_the_end
 from handlers.base import (
     CREATED_INSTEAD,
@@ -126,13 +127,18 @@ class HttpTarget:
         named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
         made = [change for change in named if change.action is Action.CREATE]
         there = [change for change in named if change.action is not Action.CREATE]
-        run = finds + self._reads(there) + self._writes(named)
+        run = finds + self._reads(there) + self._lists(named) + self._writes(named)
         back = [c for c in named if self.handler.reversal(c, None).level is not Reversibility.NONE]
         checks = sum(len(self.handler.all_attachments(name, ids)) for name, ids in _by_resource(made).items())
-        return Calls(run, self._reads(back) + checks + self._writes([_undoing(change) for change in back]))
+        undoing = [_undoing(change) for change in back]
+        return Calls(run, self._reads(back) + checks + self._lists(undoing) + self._writes(undoing))
 
     def _reads(self, changes: Sequence[Change]) -> int:
         return sum(len(self.handler.read(resource, ids)) for resource, ids in _by_resource(changes).items())
+
+    def _lists(self, changes: Sequence[Change]) -> int:
+        """The calls that show what is there before something is created."""
+        return len(Siblings(self.handler, self.answer).keys(changes))
 
     def _writes(self, changes: Sequence[Change]) -> int:
         """The calls that write, and those that read back what no answer shows."""
@@ -179,7 +185,7 @@ class HttpTarget:
     ) -> tuple[dict[str, Image], Unavailable | None]:
         found: dict[str, Image] = {}
         try:
-            reply = await self._answer(call)
+            reply = await self.answer(call)
             found = self.handler.images(resource, asked, reply)
             if any(id_ not in found for id_ in asked):
                 raise self._unreadable(reply)
@@ -201,7 +207,7 @@ class HttpTarget:
 
     async def _attached(self, resource: str, call: Call, ids: Sequence[str]) -> dict[str, list[Key]]:
         try:
-            return self.handler.all_attached(resource, call, ids, await self._answer(call))
+            return self.handler.all_attached(resource, call, ids, await self.answer(call))
         except Unavailable:
             return {}
 
@@ -243,7 +249,7 @@ class HttpTarget:
 
     async def _find(self, changes: Sequence[Change], call: Call, *, some: bool) -> list[str | GuardError | None]:
         try:
-            reply = await self._answer(call)
+            reply = await self.answer(call)
             if not 200 <= reply.status < 300 or reply.json() is None:
                 raise self._unreadable(reply)
         except Unavailable as error:
@@ -265,7 +271,8 @@ class HttpTarget:
         except (ValueError, TypeError):
             return False  # no time, or none that could be compared: then nothing tells whose record it is
 
-    async def _answer(self, call: Call) -> Reply:
+    async def answer(self, call: Call) -> Reply:
+        """To a call that reads. Raises Unavailable."""
         try:
             return await self.client.read(call)
         except Denied as error:
@@ -276,7 +283,7 @@ class HttpTarget:
             ) from error
 
     async def _definition(self, call: Call) -> Reply:
-        reply = await self._answer(call)
+        reply = await self.answer(call)
         if self.handler.denies(reply):
             raise self._unreadable(reply)
         return reply
@@ -291,7 +298,7 @@ class HttpTarget:
         resource = next(iter(self.handler.resources))
         await self.definitions.ensure(resource)
         (call, _), *_ = self.handler.read(resource, ["guardcheck0000000000"])
-        reply = await self._answer(call)
+        reply = await self.answer(call)
         if reply.status in (401, 403) or reply.status >= 500:
             raise self._unreadable(reply)
 
@@ -319,6 +326,7 @@ class HttpWork:
         self._handler = target.handler
         self._held: set[Key] = set()
         self._resolved: set[Key] = set()
+        self._siblings = Siblings(target.handler, target.answer)
         self._began = datetime.now(UTC)
 
     def select(
@@ -338,6 +346,9 @@ class HttpWork:
         for resource in {change.resource for change in changes}:
             await self._target.definitions.ensure(resource)  # creations are written without anything being read
         found = await self._resolve(changes)
+        made = [t.change for t in found if not t.problem]
+        await self._lock(self._siblings.keys(made))
+        await self._siblings.see(made)
         to_read = [t.change for t in found if not t.problem and t.change.id and t.change.action is not Action.CREATE]
         images = known if known is not None else await self._read_locked(to_read)
         return [self._with_image(touched, images) for touched in found]
@@ -448,6 +459,7 @@ class HttpWork:
             (settled,) = await all_to_the_end(self._settled(touched, outcomes))
         finally:
             self._release((each.change.resource, str(each.change.id)) for each in touched)
+            self._release(self._siblings.keys(each.change for each in touched))
         return settled
 
     async def _settled(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -459,10 +471,21 @@ class HttpWork:
         found = await self._target.find_all([touched[i].change for i in searched], some=True)
         for i, id_ in zip(searched, found, strict=True):
             ids[i] = ids[i] if isinstance(id_, GuardError) else id_
-        images = await self._read_back(
-            [(each.change.resource, id_) for each, id_ in zip(touched, ids, strict=True) if id_]
-        )
-        settled = [self._settle(*pair, id_, images) for pair, id_ in zip(pairs, ids, strict=True)]
+        named = await self._siblings.named(pairs)
+        for i, (id_, _) in named.items():
+            ids[i] = id_
+        known: Known = {(touched[i].change.resource, each.id): each.image for i, each in named.items()}
+        images = {
+            **await self._read_back(
+                key
+                for each, id_ in zip(touched, ids, strict=True)
+                if id_ and (key := (each.change.resource, id_)) not in known
+            ),
+            **known,
+        }
+        settled = [
+            self._settle(each, outcome, ids[i], images, certain=i in named) for i, (each, outcome) in enumerate(pairs)
+        ]
         return await self._put_right(touched, settled)
 
     async def _put_right(self, touched: Sequence[Touched], outcomes: list[Outcome]) -> list[Outcome]:
@@ -495,7 +518,7 @@ class HttpWork:
         """An answer that says "failed" is no proof: HighLevel was seen to answer 422 and create all the same."""
         if touched.problem or touched.change.action is not Action.CREATE or outcome.failure == OTHER_RECORD:
             return False
-        if self._comes_back(touched.change):
+        if self._comes_back(touched.change) or self._siblings.told(touched.change):
             return False
         refused = outcome.failure is not None and outcome.failure.code == DUPLICATE
         return outcome.status is not Status.APPLIED and not refused
@@ -524,7 +547,8 @@ class HttpWork:
                 images |= {(resource, id_): image for id_, image in found.items()}
         return images
 
-    def _settle(self, touched: Touched, outcome: Outcome, id_: str | None, images: Known) -> Outcome:
+    def _settle(self, touched: Touched, outcome: Outcome, id_: str | None, images: Known, *, certain: bool) -> Outcome:
+        """`certain`: the record is known to be the one that was created."""
         change = touched.change
         if touched.problem or outcome.failure == OTHER_RECORD:
             return outcome
@@ -536,12 +560,10 @@ class HttpWork:
             back = Outcome(status=Status.APPLIED, id=change.origin, after=image, sealed=True)
             return back if image is not None else _undone(outcome)
         if change.action is Action.CREATE:
-            ours = outcome.status is Status.APPLIED or self._is_ours(change, image)
-            return (
-                Outcome(status=Status.APPLIED, id=id_, after=image, sealed=image is not None)
-                if id_ and ours
-                else outcome
-            )
+            ours = certain or outcome.status is Status.APPLIED or self._is_ours(change, image)
+            if id_ and ours:
+                return Outcome(status=Status.APPLIED, id=id_, after=image, sealed=image is not None)
+            return _unnamed(outcome) if self._siblings.told(change) else outcome
         if outcome.failure == CREATED_INSTEAD and outcome.id:
             return replace(outcome, after=image, sealed=True)
         if outcome.status is Status.FAILED:
@@ -633,6 +655,13 @@ def _named(change: Change, id_: str) -> Change:
     """With an id, though its own is not known yet; an upsert as the update that it may be."""
     action = Action.UPDATE if change.action is Action.UPSERT else change.action
     return replace(change, id=change.id or id_, action=action)
+
+
+def _unnamed(outcome: Outcome) -> Outcome:
+    """A creation that no new record shows: it may have to be approved first."""
+    if outcome.status is not Status.APPLIED:
+        return outcome
+    return replace(outcome, status=Status.UNKNOWN, failure=_NOT_SHOWN, sealed=False)
 
 
 def _referred_to(resources: Mapping[str, Resource]) -> dict[str, int]:

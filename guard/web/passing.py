@@ -34,7 +34,7 @@ _ASKED_HEADERS = ("accept", "accept-language", "content-type", "if-none-match", 
 take the write back; not method overrides, which would make a write of what looks like a read."""
 _KEPT_HEADERS = re.compile(
     r"content-(type|language|disposition)|etag|last-modified|cache-control|retry-after|location|link|"
-    r"x-([a-z]+-)?ratelimit-.*|ratelimit.*|x-.*-remaining|x-.*-(quota|throttle)-.*|x-request-id"
+    r"x-([a-z]+-)?ratelimit-.*|ratelimit.*|x-.*-remaining|x-.*-(quota|throttle)-.*|x-request-id|x-.*-error-message"
 )
 _RAW_HEADERS = ("content-encoding", "content-length")
 _SMALL_BYTES = 64 * 1024

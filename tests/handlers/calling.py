@@ -1,6 +1,5 @@
 """What a handler's class says of itself is true, and what leaves for the vendor is what may."""
 
-import math
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ class Calling(Joining):
         assert traits.read_max >= 1
         assert traits.write_max >= 1
         assert traits.limits is None or min(traits.limits.requests, traits.limits.per_s, traits.limits.concurrency) > 0
-        assert cls.base_url.startswith("https://") or cls.structured_options
+        assert self.handler.base_url.startswith("https://") or cls.structured_options
 
     def test_resources_actions_and_routes_name_each_other(self) -> None:
         known = self.handler.resources
@@ -62,7 +61,7 @@ class Calling(Joining):
             Restore.NEW_ID: Reversibility.PARTIAL,
             Restore.NEVER: Reversibility.NONE,
         }
-        for sample in self.samples:
+        for sample in self.offering("delete"):
             reversal = self.handler.reversal(self.change(sample, "delete"), None)
             assert reversal.level is levels[self.handler.traits_of(sample.resource).restore_deleted]
             assert bool(reversal.reason) == (reversal.level is not Reversibility.FULL)
@@ -84,7 +83,7 @@ class Calling(Joining):
 
     def test_a_field_that_the_vendor_does_not_write_is_refused(self) -> None:
         for sample in self.samples:
-            for action in ("update", "create", "upsert"):
+            for action in self.offered(sample, "update", "create", "upsert"):
                 wrong = {**record(sample, action)["fields"], "neverHeardOf": "x"}
                 with pytest.raises(Refused, match="neverHeardOf"):
                     self.handler.change(sample.resource, action, {**record(sample, action), "fields": wrong})
@@ -110,7 +109,7 @@ class Calling(Joining):
         calls = self.handler.read(sample.resource, asked)
         for call, ids in calls:
             images |= self.handler.images(sample.resource, ids, vendor(call))
-        assert len(calls) == math.ceil(len(asked) / self.handler.traits_of(sample.resource).read_max)
+        assert len(calls) == self.fewest_reads(sample.resource, asked)
         assert sorted(id_ for _, ids in calls for id_ in ids) == sorted(asked)
         assert [id_ for id_ in asked if images[id_] is None] == ["neverThere00000000000"]
 
@@ -126,7 +125,7 @@ class Calling(Joining):
     def test_a_call_that_may_be_repeated_leaves_the_same_state_when_it_is(
         self, served: Served, vendor: Ask, sample: Sample
     ) -> None:
-        for action in ("update", "create", "delete"):
+        for action in self.offered(sample, "update", "create", "delete"):
             served.sandbox.reset()
             call = self.call(sample, action)
             vendor(call)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -138,6 +139,21 @@ class Joining:
         served.exchanges.clear()
         served.judged.update(fresh)
         assert sorted(wrong) == []
+
+    def offered(self, sample: Sample, *actions: str) -> list[str]:
+        """Those that POST /v1/operations may be asked for."""
+        return [action for action in actions if action in self.handler.actions[sample.resource]]
+
+    def offering(self, action: str) -> list[Sample]:
+        return [sample for sample in self.samples if self.offered(sample, action)]
+
+    def fewest_reads(self, resource: str, ids: Sequence[str]) -> int:
+        """How many calls read these. Where records are read by what they belong to, its class says so."""
+        return math.ceil(len(ids) / self.handler.traits_of(resource).read_max)
+
+    def vendors_own(self, id_: str) -> str:
+        """The part of an id that stands in the record itself, where Guard's own has more in it."""
+        return id_
 
     def change(self, sample: Sample, action: str) -> Change:
         """The sample's change as the bulk door makes it. An upsert is one that finds its record."""
