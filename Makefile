@@ -15,18 +15,19 @@ PIP := $(RUN) pip --disable-pip-version-check --quiet --quiet
 demo: .venv/.ready-to-run
 	@$(RUN) scenarios.demo $(ARGS)
 
+# Four at a time also on two cores: half of the time is spent waiting for servers and disks.
 test: .venv/.ready-to-test
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	.venv/bin/lint-imports
-	$(RUN) pytest -m "not heavy" --numprocesses 2 $(ARGS)
+	$(RUN) pytest -m "not heavy" --numprocesses 4 $(ARGS)
 
 # Those on Ceph are skipped where it is not installed; `.ci/install-ceph` does that, as root.
-# The handlers' suite two at a time; what kills processes, fills disks or races has the machine to itself.
+# The handlers' suite three at a time; what kills processes, fills disks or races has the machine to itself.
 # Exit status 5 of pytest: nothing to run there, as with ARGS="-k …".
 test-heavy: .venv/.ready-to-test
-	$(RUN) pytest -m heavy tests/handlers --numprocesses 2 $(ARGS) || [ $$? -eq 5 ]
+	$(RUN) pytest -m heavy tests/handlers --numprocesses 3 $(ARGS) || [ $$? -eq 5 ]
 	$(RUN) pytest -m heavy --ignore tests/handlers $(ARGS) || [ $$? -eq 5 ]
 
 bench: .venv/.ready-to-test

@@ -88,7 +88,9 @@ def vendor_path(scope: Scope) -> str:
 
 async def _read(request: Request, target: HttpTarget, path: str, content: bytes) -> Response:
     """Reads go through untouched; unbuffered, unless they are small."""
-    sent = target.client.stream(request.method, path, request.url.query, _headers(request, target), content)
+    # The answer goes to the caller as the vendor has packed it, so it is the caller who must be able to unpack it.
+    asked = {**_headers(request, target), "accept-encoding": request.headers.get("accept-encoding", "identity")}
+    sent = target.client.stream(request.method, path, request.url.query, asked, content)
     try:
         async with AsyncExitStack() as held:
             response, headers = await held.enter_async_context(sent)
