@@ -32,6 +32,18 @@ class Calls:
     revert: int
 
 
+def by_resource(keys: Iterable[Key]) -> dict[str, list[str]]:
+    """Resource -> ids, in the order given, each once."""
+    ids: dict[str, list[str]] = {}
+    for resource, id_ in dict.fromkeys(keys):
+        ids.setdefault(resource, []).append(id_)
+    return ids
+
+
+def keys_of(changes: Iterable[Change]) -> Iterable[Key]:
+    return ((change.resource, str(change.id)) for change in changes)
+
+
 class Work(Protocol):
     """One operation's or revert's passage through a target. Not shared between operations.
 

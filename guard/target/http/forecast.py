@@ -1,0 +1,77 @@
+"""How many calls an operation and its revert will take, counted beforehand with the handler's own hooks."""
+
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from guard.core.model import (
+    Action,
+    Change,
+    Image,
+    Reversibility,
+)
+from guard.target.base import Calls, by_resource, keys_of
+from guard.target.siblings import Siblings
+from handlers.base import (
+    Call,
+    Handler,
+    Reply,
+)
+
+Answer = Callable[[Call], Coroutine[Any, Any, Reply]]
+
+
+def calls(handler: Handler, answer: Answer, changes: Sequence[Change]) -> Calls:
+    """Counted with the handler's own hooks. An upsert counts as the update of a record that is found."""
+    finds = len(handler.finds([c for c in changes if c.action is Action.UPSERT and not c.id]))
+    named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
+    made = [change for change in named if change.action is Action.CREATE]
+    there = [change for change in named if change.action is not Action.CREATE]
+    run = finds + _reads(handler, there) + _lists(handler, answer, named) + _writes(handler, named)
+    back = [c for c in named if handler.reversal(c, None).level is not Reversibility.NONE]
+    checks = sum(len(handler.all_attachments(name, ids)) for name, ids in by_resource(keys_of(made)).items())
+    undoing = [_undoing(change) for change in back]
+    return Calls(run, _reads(handler, back) + checks + _lists(handler, answer, undoing) + _writes(handler, undoing))
+
+
+def _reads(handler: Handler, changes: Sequence[Change]) -> int:
+    return sum(len(handler.read(resource, ids)) for resource, ids in by_resource(keys_of(changes)).items())
+
+
+def _lists(handler: Handler, answer: Answer, changes: Sequence[Change]) -> int:
+    """The calls that show what is there before something is created."""
+    return len(Siblings(handler, answer).keys(changes))
+
+
+def _writes(handler: Handler, changes: Sequence[Change]) -> int:
+    """The calls that write, and those that read back what no answer shows."""
+    before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
+    steps = handler.write(changes, before) if changes else []
+    blind = {position: write.blind for step in steps for write in step for position in write.positions}
+    # Some calls can only be made with what the record holds: one call each, as far as is known here.
+    unknown = [change for i, change in enumerate(changes) if i not in blind]
+    sizes = [handler.traits_of(name).write_max for name, ids in by_resource(keys_of(unknown)).items() for _ in ids]
+    shown = {
+        i
+        for i, change in enumerate(changes)
+        if change.action is Action.UPDATE
+        and not blind.get(i)
+        and handler.traits_of(change.resource).answer_carries_image
+    }
+    writes = sum(map(len, steps)) + math.ceil(sum(1 / size for size in sizes))
+    return writes + _reads(handler, [change for i, change in enumerate(changes) if i not in shown])
+
+
+def _undoing(change: Change) -> Change:
+    if change.action is Action.CREATE:
+        return replace(change, action=Action.DELETE, fields={})
+    back = replace(change, action=Action.CREATE, origin=change.id)
+    return back if change.action is Action.DELETE else change
+
+
+def _named(change: Change, id_: str) -> Change:
+    """With an id, though its own is not known yet; an upsert as the update that it may be."""
+    action = Action.UPDATE if change.action is Action.UPSERT else change.action
+    return replace(change, id=change.id or id_, action=action)
