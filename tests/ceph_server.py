@@ -7,9 +7,10 @@ https://docs.ceph.com/en/pacific/install/manual-deployment/.
 import os
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,8 @@ rgw data = {folder}/rgw
 rgw frontends = beast endpoint=127.0.0.1:{port}
 """
 
+_ASK_ATTEMPTS_MAX = 15
+
 
 @dataclass(frozen=True)
 class CephServer(S3Server):
@@ -78,6 +81,14 @@ def ceph_server(folder: Path) -> Iterator[CephServer]:
         def run(*command: str) -> None:
             _step(list(command), settings)
 
+        def ask(*command: str) -> None:
+            """A command for the monitor. One that has only just begun may refuse everybody for a moment."""
+            for _ in range(_ASK_ATTEMPTS_MAX - 1):
+                with suppress(RuntimeError):
+                    return run(*command)
+                time.sleep(1)
+            return run(*command)
+
         def start(*command: str, ready_url: str | None = None) -> None:
             # Also where the tests are killed, and end nothing themselves, nothing is left running.
             running.enter_context(process(["setpriv", "--pdeathsig", "KILL", *command, "-f"], settings, ready_url))
@@ -87,10 +98,10 @@ def ceph_server(folder: Path) -> Iterator[CephServer]:
         run("monmaptool", "--create", "--addv", "a", f"[v1:127.0.0.1:{mon_port}]", "--fsid", fsid, monmap)
         run("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring)
         start("ceph-mon", "-i", "a")
-        run("ceph", "osd", "new", osd := str(uuid.uuid4()))
+        ask("ceph", "osd", "new", osd := str(uuid.uuid4()))
         run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         start("ceph-osd", "-i", "0")
-        run("ceph", "osd", "crush", "add", "osd.0", "1.0", "host=local", "root=default")
+        ask("ceph", "osd", "crush", "add", "osd.0", "1.0", "host=local", "root=default")
         other = {"AWS_ACCESS_KEY_ID": "other-access-key", "AWS_SECRET_ACCESS_KEY": "other-secret-key"}
         for name, keys in (("tests", CREDENTIALS), ("other", other)):
             known = [f"--access-key={keys['AWS_ACCESS_KEY_ID']}", f"--secret-key={keys['AWS_SECRET_ACCESS_KEY']}"]

@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -45,8 +46,24 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CephServer]:
     """An empty Ceph; its credentials are in this process's environment meanwhile."""
     if missing := missing_programs():
         pytest.skip(f"Ceph is not installed ({', '.join(missing)}): .ci/install-ceph installs it on Debian")
-    with ceph_server(tmp_path_factory.mktemp("ceph")) as server, known_in_environment(server.environment):
+    with ExitStack() as held:
+        server = _started(held, tmp_path_factory)
+        held.enter_context(known_in_environment(server.environment))
         yield server
+
+
+def _started(held: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> CephServer:
+    """Ceph's parts do not always find each other at the start; that is not what the tests are about."""
+    failed = ""
+    for _ in range(_CEPH_STARTS_MAX):
+        try:
+            return held.enter_context(ceph_server(tmp_path_factory.mktemp("ceph")))
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            failed = str(error)
+    pytest.skip(f"Ceph did not start in {_CEPH_STARTS_MAX} tries: {failed}")
+
+
+_CEPH_STARTS_MAX = 3
 
 
 @contextmanager
