@@ -20,7 +20,19 @@ from guard.core.errors import Conflict, GuardError, Refused, Unavailable
 from guard.core.ids import derived_run_id
 from guard.core.lifecycle import Illegal, event, outcome_status
 from guard.core.limits import ANSWER_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX
-from guard.core.model import Action, Change, Failure, Key, Outcome, Reversibility, Status, Touched, Verdict
+from guard.core.model import (
+    Action,
+    Change,
+    Failure,
+    Fields,
+    Key,
+    Outcome,
+    Resource,
+    Reversibility,
+    Status,
+    Touched,
+    Verdict,
+)
 from guard.core.past import equal, members
 from guard.flows.callback import call_back
 from guard.flows.guard import Guard
@@ -447,22 +459,16 @@ class TakeBack:
 
     async def _checked(self, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """What was to be restored is looked for in the post-images: a vendor's rules may have made it another value."""
+        names = {each.change.resource for each in touched}
+        resources = {name: await self._plan.resources(self._target, name) for name in names}
         result = list(outcomes)
         for i, (each, outcome) in enumerate(zip(touched, outcomes, strict=True)):
-            if not outcome.failure and (failure := await self._not_restored(each.change, outcome)):
-                result[i] = structs.replace(outcome, failure=failure)
+            if outcome.status is Status.APPLIED and outcome.sealed and not outcome.failure:
+                wrong = _not_restored(each.change, outcome.after or {}, resources[each.change.resource])
+                if wrong:
+                    failure = Failure("not_restored", f"The target did not take back {', '.join(wrong)}.")
+                    result[i] = structs.replace(outcome, failure=failure)
         return result
-
-    async def _not_restored(self, change: Change, outcome: Outcome) -> Failure | None:
-        if outcome.status is not Status.APPLIED or not outcome.sealed or change.action is not Action.UPDATE:
-            return None
-        resource, after = await self._plan.resources(self._target, change.resource), outcome.after or {}
-        wrong = [n for n, value in change.fields.items() if not equal(resource, n, value or None, after.get(n) or None)]
-        wrong += [n for n, add in change.add.items() if not members(add) <= members(after.get(n))]
-        wrong += [n for n, remove in change.remove.items() if members(remove) & members(after.get(n))]
-        if not wrong:
-            return None
-        return Failure("not_restored", f"The target did not take back {', '.join(sorted(wrong))}.")
 
     async def _end(self) -> None:
         operation = self._journal.state.operations[self._lease.op]
@@ -478,6 +484,16 @@ class TakeBack:
             problem={"code": problem.code, "detail": problem.detail} if problem else None,
         )
         await journal_done(self._journal, (), ended)
+
+
+def _not_restored(change: Change, after: Fields, resource: Resource) -> list[str]:
+    """The fields of an update that are not as it was to leave them."""
+    if change.action is not Action.UPDATE:
+        return []
+    wrong = [n for n, value in change.fields.items() if not equal(resource, n, value or None, after.get(n) or None)]
+    wrong += [n for n, add in change.add.items() if not members(add) <= members(after.get(n))]
+    wrong += [n for n, remove in change.remove.items() if members(remove) & members(after.get(n))]
+    return sorted(wrong)
 
 
 def _key(row: Row) -> Key:
