@@ -61,8 +61,7 @@ class Client:
         self._timeout_s = timeout_s
         self._circuit = Circuit()
         self._timeouts = {"timeout": httpx2.Timeout(timeout_s, connect=5.0).as_dict()}
-        # Not httpx2's client around it: its redirects, cookies and authentication are not for Guard, and a third of a
-        # call's processor time.
+        # Not httpx2's client around it: its redirects, cookies and authentication are not for Guard, and cost time.
         self._http = httpx2.AsyncHTTPTransport(
             # Idle connections are dropped before common servers drop them: a write on one that the server has just
             # closed would be in doubt for nothing.

@@ -30,7 +30,6 @@ pipelineId and locationId are required, and contactId and source are accepted, a
 searches are always newest first: `sort` and `additionalDetails` are accepted and change nothing.
 """
 
-import argparse
 import random
 import re
 import time
@@ -54,6 +53,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
+    from_command_line,
     sandbox_app,
     scaled,
     serve,
@@ -1185,16 +1185,5 @@ def rate_limits(text: str) -> RateLimits | None:
     return scaled(text, DOCUMENTED)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="scenarios.sandboxes.highlevel", description="A HighLevel sandbox.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--records", type=int, default=1000)
-    parser.add_argument("--latency-ms", type=float, default=0.0)
-    parser.add_argument("--rate-limit", type=rate_limits, default=DOCUMENTED, help="requests per 10 s, or off")
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args(argv)
-    run(args.port, args.records, args.latency_ms / 1000, args.rate_limit, args.seed)
-
-
 if __name__ == "__main__":
-    main()
+    from_command_line("scenarios.sandboxes.highlevel", "HighLevel", run, DOCUMENTED)

@@ -25,7 +25,6 @@ properties and those written, with null for what is empty; e-mails are kept in l
 as a whole does nothing; an id in another shape is one that does not exist; a merged record is in the bin.
 """
 
-import argparse
 import dataclasses
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,6 +46,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
+    from_command_line,
     sandbox_app,
     scaled,
     serve,
@@ -604,16 +604,5 @@ def rate_limits(text: str) -> RateLimits | None:
     return scaled(text, DOCUMENTED)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="scenarios.sandboxes.hubspot", description="A HubSpot sandbox.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--records", type=int, default=1000)
-    parser.add_argument("--latency-ms", type=float, default=0.0)
-    parser.add_argument("--rate-limit", type=rate_limits, default=DOCUMENTED, help="requests per 10 s, or off")
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args(argv)
-    run(args.port, args.records, args.latency_ms / 1000, args.rate_limit, args.seed)
-
-
 if __name__ == "__main__":
-    main()
+    from_command_line("scenarios.sandboxes.hubspot", "HubSpot", run, DOCUMENTED)
