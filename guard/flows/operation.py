@@ -47,6 +47,8 @@ class Asked:
     note: str = ""
     accept_irreversible: bool = False
     callback: str = ""
+    tell: tuple[str, ...] = ()
+    """Who is told when it has ended, by their names in the settings, besides those who are always told."""
     where: Mapping[str, Any] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ def opening(guard: Guard, journal: Journal, asked: Asked, op: str, screen: "Scre
         request=asked.digest,
         lease_s=guard.lease_s,
         callback=asked.callback or None,
+        tell=list(asked.tell) or None,
         reversible=screen.level.value,
         reasons=sorted(screen.reasons) or None,
     )
