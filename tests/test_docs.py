@@ -29,6 +29,7 @@ from guard.settings import (
 from guard.store.base import Unavailable
 from guard.web.operations import OperationModel
 from guard.web.revert import RevertModel
+from guard.web.subscriptions import SubscriptionModel
 from handlers import HANDLERS
 from tests import drawing, handlers_table
 from tests.web.test_store_trouble import FailingStore, to_either_door, without_a_store_once_sent
@@ -210,7 +211,7 @@ async def test_every_address_is_documented_and_no_other(small_world: World) -> N
         there |= {f"{'ANY' if len(methods) > 1 else min(methods)} {path}"}
     there -= {"ANY /to/{target}"}  # the same door without a path
     there = {"GET /static/{file}" if address == "GET /static" else address for address in there}
-    documented = re.findall(r"^## ((?:GET|POST|ANY) /\S+)$", API.read_text(), re.MULTILINE)
+    documented = re.findall(r"^## ((?:GET|POST|DELETE|ANY) /\S+)$", API.read_text(), re.MULTILINE)
     assert there == set(documented)
 
 
@@ -249,7 +250,7 @@ async def test_every_member_of_an_answer_is_documented_and_none_is_shown_that_is
 
 
 def test_every_member_of_a_request_is_documented() -> None:
-    members = {*OperationModel.model_fields, *RevertModel.model_fields}
+    members = {*OperationModel.model_fields, *RevertModel.model_fields, *SubscriptionModel.model_fields}
     assert [name for name in sorted(members) if f"`{name}`" not in API.read_text()] == []
 
 

@@ -41,6 +41,7 @@ CODES: dict[str, Code] = {
     "too_large": Code(413, "Too large"),
     "unsupported_media_type": Code(415, "Unknown content type"),
     "forbidden_callback": Code(422, "Guard may not call this address"),
+    "too_many_subscriptions": Code(422, "No more subscriptions for this client"),
     "irreversible": Code(422, "This cannot be taken back"),
     "operation_failed": Code(422, "No record was written"),
     "invalid_token": Code(404, "This revert URL is not valid"),

@@ -140,6 +140,8 @@ class Calls:
     attempts: int
     delivered: bool
     at: datetime
+    unwanted: bool = False
+    """Whoever it was for wants no more of it."""
 
 
 @dataclass(slots=True)
@@ -157,7 +159,7 @@ class RunState:
     """Revert runs of this run, in order; their closing event once they are over."""
     revoked: bool = False
     calls: dict[str, Calls] = field(default_factory=dict)
-    """Of callbacks, by operation."""
+    """Of callbacks, by `call_key`."""
 
     def check(self, events: list[Event]) -> None:
         """Raise Illegal where one of the events may not follow. Nothing changes."""
@@ -202,8 +204,9 @@ class RunState:
         if name == "revoked":
             self.revoked = True
         elif name == "called":
-            calls = self.calls.get(event["op"], Calls(0, delivered=False, at=entry.at))
-            self.calls[event["op"]] = Calls(calls.attempts + 1, delivered=event["delivered"], at=entry.at)
+            key = call_key(event["op"], event.get("to", ""))
+            calls = self.calls.get(key, Calls(0, delivered=False, at=entry.at))
+            self.calls[key] = Calls(calls.attempts + 1, event["delivered"], entry.at, event.get("unwanted", False))
 
     def _apply_chunk(self, name: str, event: Event, entry: Entry, index: int) -> None:
         chunk = self.operations[event["op"]].chunks.setdefault(event["chunk"], ChunkState())
@@ -281,6 +284,11 @@ def _next(table: dict[tuple[str, str], str], phase: str, event: str, what: str) 
         return table[(phase, event)]
     except KeyError:
         raise Illegal(f"{what}: {event!r} may not follow in phase {phase!r}") from None
+
+
+def call_key(op: str, to: str) -> str:
+    """Whom a callback of an operation is for: a subscription, or (empty) the address that its caller named."""
+    return f"{op} {to}".rstrip()
 
 
 def overall(statuses: list[str]) -> str:

@@ -61,6 +61,12 @@ DEFINITIONS_S = 600.0
 DEFINITIONS_AGAIN_S = 5.0
 """Definitions that are in doubt are not read anew within this time: a misspelt field must not cost a call each time."""
 
+SUBSCRIPTIONS_MAX = 50
+"""Subscriptions of one client at a time."""
+
+SUBSCRIPTIONS_S = 10.0
+"""How old a process's list of subscriptions may be: what another copy of Guard was told is known after this time."""
+
 IDLE_JOURNALS_MAX = 64
 """Folded journals that a process remembers besides those in use."""
 

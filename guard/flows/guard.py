@@ -12,6 +12,7 @@ from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import RunState
 from guard.core.limits import RUNS_MAX
 from guard.core.tokens import sign, verify
+from guard.flows.subscriptions import Subscriptions
 from guard.queue.base import Queue
 from guard.queue.memory import MemoryQueue
 from guard.settings import Policy, Settings
@@ -33,6 +34,7 @@ class Guard:
         self.settings = settings
         self.callbacks = Callbacks(settings.callbacks.signing_secret, settings.callbacks.allow)
         self.journals = journals
+        self.subscriptions = Subscriptions(journals, settings.clients)
         self.targets = targets
         self.queue = queue or MemoryQueue()
         self.draining = asyncio.Event()
@@ -41,6 +43,8 @@ class Guard:
         """Reverts under way in this process, by the run they take back: what was asked, and the task."""
         self.driven: Counter[tuple[str, str]] = Counter()
         """Operations, by run and id, that a task of this process drives."""
+        self.calling: set[str] = set()
+        """Runs whose ends are being told of by this process."""
         self.watchers = 0
         """Callers that watch a run's progress."""
         self._going_on: dict[str, set[asyncio.Task[Any]]] = {}

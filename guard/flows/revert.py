@@ -34,7 +34,7 @@ from guard.core.model import (
     Verdict,
 )
 from guard.core.past import equal, members
-from guard.flows.callback import call_back
+from guard.flows.callback import heard, start_calling_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import finish
@@ -189,16 +189,10 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         finally:
             with suppress(Illegal):  # it was believed dead, and another Guard has ended it
                 await journal_done(journal, (), event("revert_ended", revert=revert_run, status=status))
-        if asked.callback:
-            await _call_back(guard, revert_run)
+        with guard.journals.use(revert_run) as own:
+            start_calling_back(guard, own)
         await finish(guard, journal, shared=True)
     return revert_run
-
-
-async def _call_back(guard: Guard, revert_run: str) -> None:
-    with guard.journals.use(revert_run) as own:
-        await call_back(guard, own)
-        await finish(guard, own, shared=True)
 
 
 async def _refuse_conflicts(guard: Guard, asked: RevertAsked) -> None:
@@ -483,7 +477,7 @@ class TakeBack:
             verdicts=self._tally.members(),
             problem={"code": problem.code, "detail": problem.detail} if problem else None,
         )
-        await journal_done(self._journal, (), ended)
+        await journal_done(self._journal, (), await heard(self._guard, self._journal.state, ended))
 
 
 def _not_restored(change: Change, after: Fields, resource: Resource) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from guard.core.entries import pack
 from guard.core.lifecycle import ChunkState, Illegal, OperationState, RunState, event
 from guard.core.model import Outcome, Status
+from guard.flows.callback import heard
 from guard.flows.guard import Guard
 from guard.flows.history import chunk_records
 from guard.flows.lease import Lease
@@ -88,18 +89,18 @@ async def end_operation(guard: Guard, journal: Journal, op: str) -> int:
     try:
         lease = await Lease.take(guard, journal, op)
         async with lease.kept():
-            return await _settle_operation(journal, lease, target)
+            return await _settle_operation(guard, journal, lease, target)
     finally:
         guard.driven[(journal.run, op)] -= 1
 
 
-async def _settle_operation(journal: Journal, lease: Lease, target: Target) -> int:
+async def _settle_operation(guard: Guard, journal: Journal, lease: Lease, target: Target) -> int:
     operation = journal.state.operations[lease.op]
     settled = await settle_chunks(journal, lease, target)
     known = {name: operation.count(name) for name in ("applied", "failed", "unknown")}
     stopped = journal.state.phase != "open"
     ended = ending(operation, lease, Screen.of(target, operation), known, stopped=stopped)
-    await journal_done(journal, (), {**ended, "recovered": True})
+    await journal_done(journal, (), {**await heard(guard, journal.state, ended), "recovered": True})
     return settled
 
 

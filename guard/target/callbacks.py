@@ -29,6 +29,10 @@ class NotDelivered(Exception):
     """In words without the address, which may hold a secret."""
 
 
+class Gone(NotDelivered):
+    """The receiver answers 410: it wants nothing more at this address, as Zapier's does for a Zap that is off."""
+
+
 class Callbacks:
     """`secret` signs (None: no callbacks); `allow` are host names and networks besides the public ones."""
 
@@ -37,18 +41,22 @@ class Callbacks:
         self._hosts = frozenset(each.lower() for each in allow if not _is_network(each))
         self._networks = [ipaddress.ip_network(each) for each in allow if _is_network(each)]
 
-    def refuse_unfit(self, text: str) -> None:
+    @property
+    def are_set_up(self) -> bool:
+        return bool(self._key)
+
+    def refuse_unfit(self, text: str, name: str = "callback_url") -> None:
         """Raise Refused where an address can already be seen not to do, so that the caller hears of it at once."""
         url = _parsed(text)
         if not self._key:
             raise Refused("forbidden_callback", "Callbacks are not set up: callbacks.secret is not set.")
         if url is None or url.scheme not in ("https", "http") or not url.host or url.userinfo:
-            raise Refused("forbidden_callback", "callback_url must be an address like https://example.com/done.")
+            raise Refused("forbidden_callback", f"{name} must be an address like https://example.com/done.")
         if url.scheme == "http" and not self._is_named(url.host):
-            raise Refused("forbidden_callback", "callback_url must begin with https://.")
+            raise Refused("forbidden_callback", f"{name} must begin with https://.")
         literal = _address(url.host)
         if literal and not self._is_allowed(url.host, literal):
-            raise Refused("forbidden_callback", "callback_url is not an address that Guard may call.")
+            raise Refused("forbidden_callback", f"{name} is not an address that Guard may call.")
 
     async def deliver(self, text: str, id_: str, body: bytes) -> None:
         """POST once; `id_` is the same for every attempt. Raises NotDelivered."""
@@ -69,7 +77,8 @@ class Callbacks:
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
             raise NotDelivered(f"no answer ({type(error).__name__})") from error
         if not 200 <= answer.status_code < 300:
-            raise NotDelivered(f"the answer was {answer.status_code}")
+            kind = Gone if answer.status_code == 410 else NotDelivered
+            raise kind(f"the answer was {answer.status_code}")
 
     async def _resolved(self, url: httpx2.URL) -> Address:
         try:

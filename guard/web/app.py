@@ -25,6 +25,7 @@ from guard.web.passing import passing
 from guard.web.problems import Json, guard_error, http_error, internal_error, store_error
 from guard.web.revert import carry_out, show
 from guard.web.runs import changes, run, runs, stop_run
+from guard.web.subscriptions import subscribe, subscriptions, unsubscribe
 from guard.web.watching import events
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -55,6 +56,9 @@ def create_app(guard: Guard) -> Starlette:
             Route("/v1/runs/{run}/changes", changes),
             Route("/v1/runs/{run}/events", events),
             Route("/v1/runs/{run}/stop", stop_run, methods=["POST"]),
+            Route("/v1/subscriptions", subscriptions),
+            Route("/v1/subscriptions", subscribe, methods=["POST"]),
+            Route("/v1/subscriptions/{subscription}", unsubscribe, methods=["DELETE"]),
             Route("/revert/{token}", show),
             Route("/revert/{token}", carry_out, methods=["POST"]),
             Route("/healthz", healthz),

@@ -53,4 +53,10 @@ def test_check_and_verify_find_nothing_wrong(guard: Served, deployed: Deployed) 
 
 
 def test_all_that_it_stored_lies_in_folders_that_the_template_names(guard: Served, deployed: Deployed) -> None:
-    assert {key.partition("/")[0] for key in deployed.keys_stored()} <= {"runs", "index", "open", "probe"}
+    assert {key.partition("/")[0] for key in deployed.keys_stored()} <= {
+        "runs",
+        "index",
+        "open",
+        "subscriptions",
+        "probe",
+    }

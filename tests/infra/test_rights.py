@@ -36,7 +36,7 @@ ACTIONS = {
 }
 """Where the right is called otherwise than the request."""
 
-FOLDERS = ("runs", "index", "open", "probe")
+FOLDERS = ("runs", "index", "open", "subscriptions", "probe")
 
 
 class Recorder:

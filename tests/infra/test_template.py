@@ -12,7 +12,7 @@ from guard.core.limits import QUEUE_LEASE_S, QUEUE_TAKES_MAX
 from guard.settings import Server
 from tests.infra.aws import TEMPLATE, Aws, template
 
-FOLDERS = {"runs/", "index/", "open/", "probe/"}
+FOLDERS = {"runs/", "index/", "open/", "subscriptions/", "probe/"}
 """What Guard keeps in a store."""
 
 
@@ -26,11 +26,11 @@ def test_cfn_lint_finds_nothing() -> None:
     assert (told.returncode, told.stdout + told.stderr) == (0, "")
 
 
-def test_every_folder_of_the_bucket_expires_but_that_of_unfinished_runs() -> None:
+def test_every_folder_of_the_bucket_expires_but_those_of_unfinished_runs_and_subscriptions() -> None:
     rules = properties("Snapshots")["LifecycleConfiguration"]["Rules"]
     days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
     assert days == {"runs/": {"Ref": "SnapshotDays"}, "index/": {"Ref": "SnapshotDays"}, "probe/": 1}
-    assert set(days) == FOLDERS - {"open/"}
+    assert set(days) == FOLDERS - {"open/", "subscriptions/"}
     assert all(rule["Status"] == "Enabled" for rule in rules)
 
 

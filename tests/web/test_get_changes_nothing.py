@@ -26,6 +26,7 @@ async def test_a_safe_method_changes_nothing_on_any_route(small_world: World, me
         "{target}": "crm",
         "{path:path}": f"contacts/{FIRST}",
         "{run}": told["id"],
+        "{subscription}": "sub_" + 24 * "0",
         "{token}": told["revert_url"].rpartition("/")[2],
     }
     headers = {"accept": accept, "x-http-method-override": "POST", "guard-run-key": "k", "prefer": "wait=0"}
