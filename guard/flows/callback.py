@@ -1,56 +1,182 @@
-"""Callbacks: a caller that asked for it is told when its operation or revert has ended.
+"""Callbacks and notifications: who is told when an operation or a revert has ended.
 
-What is owed stands in the journal, so a callback outlives the Guard that promised it: it is tried at once, then by
-the sweeper of any copy, each time after a longer pause, until it is delivered or given up.
+A caller that asked for it is called back, for each operation; the places of the settings (`[[notify]]`) are told of a
+run, of several operations at once where they end soon after each other. What is owed stands in the journal, so it
+outlives the Guard that promised it: it is tried at once, beside the answer, then by the sweeper of any copy, each time
+after a longer pause, until it is delivered or given up. Each attempt is claimed in the journal first, so that of
+several copies one makes it.
 """
 
-from datetime import timedelta
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import orjson
 import structlog
 
-from guard.core.entries import Event
-from guard.core.lifecycle import RunState, event
+from guard.core.errors import Corrupt, Refused, Unavailable
+from guard.core.lifecycle import Calls, Illegal, OperationState, RunState, event
 from guard.flows.guard import Guard
-from guard.flows.history import answer
+from guard.flows.history import answer, summary
+from guard.flows.messages import ends_of, revert_status, slack_message, webhook_message
+from guard.settings import NotifySettings
 from guard.store.journal import Journal
 from guard.target.callbacks import NotDelivered
+from guard.tasks import all_to_the_end
 
 log = structlog.get_logger()
 
-ATTEMPTS_MAX = 8
 _PAUSE_S = 30
+_GATHER_S = 60
+"""After a message of a run a place is told what follows together: an n8n node ends an operation for each item."""
 REVERT = ""
 """Stands for the whole of a revert's run, where an operation's id stands else."""
 
 
-def owed(state: RunState) -> dict[str, str]:
-    """Operations that have ended and whose callers still wait to hear of it, with the addresses."""
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One message. `to` is a place's name, or empty: the caller who asked to be called back for `ops`, which is one."""
+
+    to: str
+    ops: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.to, "" if self.to else self.ops[0]
+
+
+def owed(guard: Guard, state: RunState) -> list[Owed]:
+    """What is still to be told of what has ended. A place that the settings do not have any more is dropped."""
+    return [*_callbacks(state), *(each for place in guard.settings.notify for each in _of_place(place, state))]
+
+
+def _callbacks(state: RunState) -> Iterator[Owed]:
     asked = {op: operation.begun for op, operation in state.operations.items() if operation.phase == "ended"}
     if state.operations and not state.running:
         asked[REVERT] = state.opened
-    return {op: begun["callback"] for op, begun in asked.items() if "callback" in begun and not _is_over(state, op)}
+    for op, begun in asked.items():
+        if "callback" in begun and op not in state.calls.get(("", op), _NO_CALLS).over:
+            yield Owed("", (op,))
 
 
-def _is_over(state: RunState, op: str) -> bool:
-    calls = state.calls.get(op)
-    return calls is not None and (calls.delivered or calls.attempts >= ATTEMPTS_MAX)
+def _of_place(place: NotifySettings, state: RunState) -> Iterator[Owed]:
+    over = state.calls.get((place.name, ""), _NO_CALLS).over
+    if state.opened.get("kind") == "revert":
+        ops = [REVERT] if _hears_of_revert(place, state) else []
+    else:
+        ops = [op for op, operation in state.operations.items() if _hears_of(place, operation)]
+    if left := tuple(op for op in ops if op not in over):
+        yield Owed(place.name, left)
 
 
-async def call_back(guard: Guard, journal: Journal) -> None:
-    """Try what is owed and due. Never raises what a receiver does wrong; raises Unavailable, Illegal."""
-    for op, url in owed(journal.state).items():
-        calls = journal.state.calls.get(op)
-        if calls and guard.now() < calls.at + timedelta(seconds=_PAUSE_S * 2 ** (calls.attempts - 1)):
-            continue
-        await journal.append(await _call(guard, journal.run, op, url))
+def _hears_of(place: NotifySettings, operation: OperationState) -> bool:
+    named = place.always or place.name in operation.begun.get("tell", ())
+    return operation.phase == "ended" and named and place.fits({operation.target}, ends_of(operation))
 
 
-async def _call(guard: Guard, run: str, op: str, url: str) -> Event:
-    body = orjson.dumps(await answer(guard, run, op or None))
+def _hears_of_revert(place: NotifySettings, state: RunState) -> bool:
+    if not state.operations or state.running:
+        return False
+    named = place.always or place.name in state.opened.get("tell", ())
+    return named and place.fits({each.target for each in state.operations.values()}, {revert_status(state)})
+
+
+_NO_CALLS = Calls()
+
+
+def _is_due(calls: Calls, now: datetime) -> bool:
+    if calls.at is None:
+        return True
+    pause_s = _PAUSE_S * 2 ** (calls.failed - 1) if calls.failed else _GATHER_S
+    return now >= calls.at + timedelta(seconds=pause_s)
+
+
+def _due(guard: Guard, state: RunState) -> list[Owed]:
+    return [each for each in owed(guard, state) if _is_due(state.calls.get(each.key, _NO_CALLS), guard.now())]
+
+
+async def unmark(guard: Guard, journal: Journal, *, shared: bool) -> None:
+    """Take the mark of an unfinished run away, or begin to tell what is owed; the mark stays until that is done.
+
+    `shared`: other copies of Guard may add operations to the run, so the mark may be theirs by now.
+    """
+    if journal.state.running:
+        return
+    if owed(guard, journal.state):
+        _begin_to_tell(guard, journal)
+        return
+    await guard.journals.unmark_open(journal.run)
+    if shared and (await journal.catch_up()).running:
+        await guard.journals.mark_open(journal.run)
+
+
+def _begin_to_tell(guard: Guard, journal: Journal) -> None:
+    """In a task of its own: no receiver holds up an answer."""
+    if journal.run in guard.telling or not _due(guard, journal.state):
+        return
+    with suppress(Unavailable):  # about to end, or busy: the sweeper tells it
+        task = guard.start(journal.run, _tell(guard, journal.run))
+        guard.telling[journal.run] = task
+        task.add_done_callback(lambda _: guard.telling.pop(journal.run))
+
+
+async def _tell(guard: Guard, run: str) -> None:
+    with guard.journals.use(run) as journal:
+        if not await _is_over(guard, journal):
+            return
+        while due := _due(guard, journal.state):
+            await all_to_the_end(*(_attempt(guard, journal, each) for each in due))
+        await unmark(guard, journal, shared=True)
+
+
+async def _is_over(guard: Guard, journal: Journal) -> bool:
+    """A revert has an operation for each target, one after the other: the run that it takes back knows its end."""
+    of = journal.state.opened.get("of")
+    if of is None:
+        return True
+    if going_on := guard.reverting.get(of):
+        await asyncio.wait([going_on[1]])
     try:
-        await guard.callbacks.deliver(url, f"{run}.{op or 'revert'}", body)
+        return (await guard.journals.state(of)).reverts.get(journal.run) is not None
+    except (Refused, Corrupt):  # expired or damaged: nothing more will be heard of it
+        return True
+
+
+async def _attempt(guard: Guard, journal: Journal, each: Owed) -> None:
+    """One attempt, claimed first. Never raises what a receiver does wrong; raises Unavailable."""
+    before = journal.state.calls.get(each.key, _NO_CALLS)
+    named = {"to": each.to, "op": "", "ops": list(each.ops)} if each.to else {"op": each.ops[0]}
+    attempt, message = before.attempts + 1, f"{journal.run}.{each.to or each.ops[0] or 'revert'}"
+    try:
+        await journal.append(event("called", attempt=attempt, delivered=False, **named))
+    except Illegal:
+        return  # another copy makes it
+    try:
+        await _deliver(guard, journal, each, f"{message}.{before.messages + 1}" if each.to else message)
     except NotDelivered as error:
-        log.warning("callback_failed", run=run, reason=str(error))  # the address may hold a secret: not logged
-        return event("called", op=op, delivered=False)
-    return event("called", op=op, delivered=True)
+        # An address may hold a secret: not logged.
+        log.warning("not_told", run=journal.run, to=each.to or "callback", attempt=attempt, reason=str(error))
+        return
+    await journal.append(event("called", attempt=attempt, delivered=True, **named))
+
+
+async def _deliver(guard: Guard, journal: Journal, each: Owed, id_: str) -> None:
+    """Raises NotDelivered."""
+    op = each.ops[0]
+    if not each.to:
+        begun = journal.state.operations[op].begun if op else journal.state.opened
+        body = orjson.dumps(await answer(guard, journal.run, op or None))
+        await guard.callbacks.deliver(begun["callback"], id_, body)
+        return
+    place = guard.place(each.to)
+    state, is_revert = journal.state, op == REVERT
+    told = summary(guard, state, [state.operations[op] for op in each.ops if op] or list(state.operations.values()))
+    if is_revert:
+        told["status"] = revert_status(state)
+    url = place.url.get_secret_value()
+    if place.kind == "slack":
+        await guard.callbacks.deliver(url, id_, slack_message(told, guard.page_url(journal.run)), signed=False)
+    else:
+        await guard.callbacks.deliver(url, id_, webhook_message(told))

@@ -9,7 +9,6 @@ from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
 from guard.core.limits import RECORDS_MAX
 from guard.core.model import Change
-from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
@@ -97,9 +96,6 @@ async def _protect(
         await all_to_the_end(drive(source), _list(guard, journal))
     finally:
         guard.driven[(journal.run, op)] -= 1
-        await finish(guard, journal, shared=asked.keyed)
-    if asked.callback:
-        await call_back(guard, journal)
         await finish(guard, journal, shared=asked.keyed)
     await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
 

@@ -20,7 +20,6 @@ from guard.core.errors import GuardError, Unavailable
 from guard.core.lifecycle import Illegal, OperationState
 from guard.core.limits import SPOOL_BYTES_MAX, SPOOL_RECORDS_MAX, WORKERS_MAX
 from guard.core.model import Change
-from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
@@ -184,9 +183,6 @@ async def _drive(guard: Guard, journal: Journal, op: str, operation: OperationSt
             await Drive(guard, journal, lease, target, screen)(source)
     finally:
         guard.driven[(journal.run, op)] -= 1
-        await finish(guard, journal, shared=True)
-    if "callback" in operation.begun:
-        await call_back(guard, journal)
         await finish(guard, journal, shared=True)
 
 
