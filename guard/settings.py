@@ -4,13 +4,16 @@ docs/settings.md describes every setting; a test keeps the two together.
 """
 
 import os
+import re
 import tomllib
 from base64 import b64decode
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+URL_WITH_QUERY = r"https?://[^\s/?#@]+[^\s#]*"
 URL = r"^https?://[^\s/?#]+[^\s?#]*$"
 SECRET_CHARS_MIN = 16
 """Shorter ones could be found by trying."""
@@ -107,6 +110,29 @@ class CallbackSettings(_Table):
         return self
 
 
+End = Literal["applied", "partial", "failed", "stopped", "in_doubt", "reverted", "partly_reverted"]
+NEEDS_SOMEBODY: tuple[End, ...] = ("partial", "failed", "stopped", "in_doubt", "reverted", "partly_reverted")
+
+
+class NotifySettings(_Table):
+    name: str = Field(pattern=NAME, description="Name of the place, by which scenarios and the journal call it.")
+    kind: Literal["slack", "webhook"] = Field(description="slack: words for a chat; webhook: signed JSON.")
+    url: Secret = Field(description="Where it is sent. Whoever has it may write there.")
+    targets: list[str] = Field(default_factory=list, description="Only of these targets; none named: of all.")
+    on: list[End] = Field(default=list(NEEDS_SOMEBODY), min_length=1, description="The ends that are told.")
+    always: bool = Field(default=True, description="False: told only of scenarios that name it.")
+
+    @model_validator(mode="after")
+    def _is_address(self) -> "NotifySettings":
+        if not re.fullmatch(URL_WITH_QUERY, self.url.get_secret_value()):
+            raise ValueError(f"the url of {self.name} is not an address like https://hooks.example.com/…")
+        return self
+
+    def fits(self, targets: AbstractSet[str], ends: AbstractSet[str]) -> bool:
+        """Is one of the ends, of something that touched these targets, told here?"""
+        return not ends.isdisjoint(self.on) and (not self.targets or not targets.isdisjoint(self.targets))
+
+
 class LimitSettings(_Table):
     requests: int = Field(ge=1, description="Requests within per_s seconds.")
     per_s: float = Field(gt=0, description="Length of the window, in seconds.")
@@ -139,6 +165,7 @@ class Settings(_Table):
     store: StoreSettings = Field(default_factory=StoreSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
+    notify: list[NotifySettings] = Field(default_factory=list)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
 
@@ -152,6 +179,17 @@ class Settings(_Table):
             raise ValueError("two clients have the same name")
         if len({client.key.get_secret_value() for client in self.clients}) != len(names):
             raise ValueError("two clients have the same key, so it does not tell who calls")
+        return self
+
+    @model_validator(mode="after")
+    def _places_fit(self) -> "Settings":
+        for place in self.notify:
+            if unknown := sorted(set(place.targets) - set(self.targets)):
+                raise ValueError(f"notify {place.name} names targets that do not exist: {', '.join(unknown)}")
+            if place.kind == "webhook" and not self.callbacks.secret:
+                raise ValueError(f"notify {place.name} is a webhook, and callbacks.secret, which signs, is not set")
+        if len({place.name for place in self.notify}) != len(self.notify):
+            raise ValueError("two places to notify have the same name")
         return self
 
     @property

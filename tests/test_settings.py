@@ -11,8 +11,9 @@ SECRETS = {
     "GUARD_T_SECRET": "signs-revert-urls-secretly",
     "GUARD_T_KEY": "key-of-a-client-0123",
     "GUARD_T_SHORT": "k3y",
+    "GUARD_T_PLACE": "https://hooks.example.test/services/k3y",
 }
-SECRET, KEY, SHORT = ({"env": name} for name in SECRETS)
+SECRET, KEY, SHORT, _ = ({"env": name} for name in SECRETS)
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,7 @@ def tables(**changed: Any) -> dict[str, Any]:
     return {"server": server, "targets": {"crm": crm}, **changed}
 
 
+PLACE = {"name": "team", "kind": "slack", "url": {"env": "GUARD_T_PLACE"}}
 CLIENT = {"name": "make", "key": KEY, "targets": ["crm"]}
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -39,6 +41,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "two clients with one key": ({"clients": [CLIENT, {**CLIENT, "name": "n8n"}]}, "same key"),
     "two clients with one name": ({"clients": [CLIENT, {**CLIENT, "key": SECRET}]}, "same name"),
     "a client of no target": ({"clients": [{**CLIENT, "targets": ["erp"]}]}, "erp"),
+    "two places of one name": ({"notify": [PLACE, PLACE]}, "same name"),
+    "a place for a target that is not there": ({"notify": [{**PLACE, "targets": ["erp"]}]}, "erp"),
+    "a place whose address is none": ({"notify": [{**PLACE, "url": KEY}]}, "the url of team"),
+    "a signed place without a key to sign": ({"notify": [{**PLACE, "kind": "webhook"}]}, "callbacks.secret"),
+    "a place that is told of nothing": ({"notify": [{**PLACE, "on": []}]}, "notify.0.on"),
     "an address without a scheme": ({"server": {"public_url": "guard.example.com"}}, "public_url"),
     "an address with a query": ({"server": {"public_url": "https://guard.example.com/?a=b"}}, "public_url"),
     "a target's address without a scheme": ({"crm": {"base_url": "127.0.0.1:8090"}}, "base_url"),

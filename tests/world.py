@@ -133,6 +133,7 @@ def settings(
     policy: dict[str, Any] | None = None,
     server: dict[str, Any] | None = None,
     callbacks: dict[str, Any] | None = None,
+    notify: list[dict[str, Any]] | None = None,
     pace: dict[str, Any] | None = None,
     timeout_s: float = 2.0,
 ) -> Settings:
@@ -141,6 +142,7 @@ def settings(
             "server": {"public_url": PUBLIC_URL, "secret_keys": [{"env": "GUARD_TEST_SECRET"}], **(server or {})},
             "store": {"url": store},
             "callbacks": callbacks or {},
+            "notify": notify or [],
             "clients": [
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
@@ -172,6 +174,7 @@ async def world(
     policy: dict[str, Any] | None = None,
     server: dict[str, Any] | None = None,
     callbacks: dict[str, Any] | None = None,
+    notify: list[dict[str, Any]] | None = None,
     pace: dict[str, Any] | None = None,
     timeout_s: float = 2.0,
     store: StoreSettings | None = None,
@@ -188,6 +191,7 @@ async def world(
             policy=policy,
             server=server,
             callbacks=callbacks,
+            notify=notify,
             pace=pace,
             timeout_s=timeout_s,
         )

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from guard.core.entries import GENESIS, Entry, Event, check_chain
+from guard.core.limits import CALLS_MAX
 
 RUN = {
     ("none", "opened"): "open",
@@ -133,15 +134,29 @@ class OperationState:
         return sum(c.records for c in self.chunks.values() if c.phase in ("sending", "written"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Calls:
-    """Attempts to deliver a callback, the last of them at `at`."""
+    """Attempts to deliver callbacks or notifications to one receiver, the last of them at `at`."""
 
-    attempts: int
-    delivered: bool
-    at: datetime
-    unwanted: bool = False
-    """Whoever it was for wants no more of it."""
+    attempts: int = 0
+    failed: int = 0
+    """Since the last message that was delivered."""
+    messages: int = 0
+    """Delivered or given up."""
+    at: datetime | None = None
+    over: set[str] = field(default_factory=set)
+    """Operations of which nothing more is told."""
+
+    def note(self, event: Event, at: datetime) -> None:
+        """An attempt counts as failed from the moment it is claimed until it is told to have been delivered."""
+        self.at = at
+        if event["delivered"]:
+            self.failed = 0
+        else:
+            self.attempts, self.failed = self.attempts + 1, self.failed + 1
+        if event["delivered"] or self.failed >= CALLS_MAX or "unwanted" in event:
+            self.over |= set(event.get("ops", [event["op"]]))
+            self.failed, self.messages = 0, self.messages + 1
 
 
 @dataclass(slots=True)
@@ -158,8 +173,8 @@ class RunState:
     reverts: dict[str, Event | None] = field(default_factory=dict)
     """Revert runs of this run, in order; their closing event once they are over."""
     revoked: bool = False
-    calls: dict[str, Calls] = field(default_factory=dict)
-    """Of callbacks, by `call_key`."""
+    calls: dict[tuple[str, str], Calls] = field(default_factory=dict)
+    """By who is told (a place's name; a subscription's id; empty: a callback) and by operation, empty for a place."""
 
     def check(self, events: list[Event]) -> None:
         """Raise Illegal where one of the events may not follow. Nothing changes."""
@@ -204,9 +219,7 @@ class RunState:
         if name == "revoked":
             self.revoked = True
         elif name == "called":
-            key = call_key(event["op"], event.get("to", ""))
-            calls = self.calls.get(key, Calls(0, delivered=False, at=entry.at))
-            self.calls[key] = Calls(calls.attempts + 1, event["delivered"], entry.at, event.get("unwanted", False))
+            self.calls.setdefault(_called(event), Calls()).note(event, entry.at)
 
     def _apply_chunk(self, name: str, event: Event, entry: Entry, index: int) -> None:
         chunk = self.operations[event["op"]].chunks.setdefault(event["chunk"], ChunkState())
@@ -250,6 +263,7 @@ class _Phases:
         self._operations: dict[str, str] = {}
         self._terms: dict[str, int] = {}
         self._chunks: dict[tuple[str, int], str] = {}
+        self._attempts: dict[tuple[str, str], int] = {}
 
     def step(self, event: Event) -> None:
         name = event["e"]
@@ -258,6 +272,17 @@ class _Phases:
             self._step_operation(name, event)
         if not of_operation or name in ("begun", "sending"):
             self._run = _next(RUN, self._run, name, "run")
+        if name == "called" and "attempt" in event and not event["delivered"]:
+            self._step_attempt(event)
+
+    def _step_attempt(self, event: Event) -> None:
+        """Of several that would tell the same, one makes the attempt."""
+        key = _called(event)
+        known = self._state.calls.get(key)
+        made = self._attempts.get(key, known.attempts if known else 0)
+        if event["attempt"] != made + 1:
+            raise Illegal(f"attempt {event['attempt']} may not follow attempt {made}")
+        self._attempts[key] = event["attempt"]
 
     def _step_operation(self, name: str, event: Event) -> None:
         op = event["op"]
@@ -279,16 +304,15 @@ class _Phases:
         self._terms[op] = term
 
 
+def _called(event: Event) -> tuple[str, str]:
+    return event.get("to", ""), event["op"]
+
+
 def _next(table: dict[tuple[str, str], str], phase: str, event: str, what: str) -> str:
     try:
         return table[(phase, event)]
     except KeyError:
         raise Illegal(f"{what}: {event!r} may not follow in phase {phase!r}") from None
-
-
-def call_key(op: str, to: str) -> str:
-    """Whom a callback of an operation is for: a subscription, or (empty) the address that its caller named."""
-    return f"{op} {to}".rstrip()
 
 
 def overall(statuses: list[str]) -> str:

@@ -85,6 +85,9 @@ SPOOL_BYTES_MAX = 4 * 1024 * 1024
 WORKERS_MAX = 8
 """Queued operations that one process drives at once, each for another target."""
 
+CALLS_MAX = 8
+"""Attempts to deliver one callback or notification; then it is given up."""
+
 QUEUE_JOBS_MAX = 1000
 """Jobs that wait in the queue or are being driven; more are refused, so that no caller waits for days."""
 

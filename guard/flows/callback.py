@@ -1,69 +1,83 @@
-"""Callbacks: who asked for it is told when an operation or a revert has ended.
+"""Callbacks and notifications: who is told when an operation or a revert has ended.
 
-Two may have asked: the caller, by an address of its own, and those that subscribed. What is owed stands in the
-journal, so a callback outlives the Guard that promised it: it is tried at once, then by the sweeper of any copy, each
-time after a longer pause, until it is delivered or given up.
+A caller that asked for it is called back, for each operation, and so is who subscribed; the places of the settings
+(`[[notify]]`) are told of a run, of several operations at once where they end soon after each other. What is owed
+stands in the journal, so it outlives the Guard that promised it: it is tried at once, beside the answer, then by the
+sweeper of any copy, each time after a longer pause, until it is delivered or given up. Each attempt is claimed in the
+journal first, so that of several copies one makes it.
 """
 
+import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 import structlog
 
 from guard.core.entries import Event
-from guard.core.errors import Unavailable
-from guard.core.lifecycle import RunState, call_key, event
+from guard.core.errors import Corrupt, Refused, Unavailable
+from guard.core.lifecycle import Calls, Illegal, OperationState, RunState, event
 from guard.flows.guard import Guard
-from guard.flows.history import answer, revert_status
+from guard.flows.history import answer, summary
+from guard.flows.messages import ends_of, revert_came_to, revert_status, slack_message, webhook_message
+from guard.flows.subscriptions import is_subscription
+from guard.settings import NotifySettings
 from guard.store.journal import Journal
 from guard.target.callbacks import Gone, NotDelivered
+from guard.tasks import all_to_the_end
 
 log = structlog.get_logger()
 
-ATTEMPTS_MAX = 8
 _PAUSE_S = 30
+_GATHER_S = 60
+"""After a message of a run a place is told what follows together: an n8n node ends an operation for each item."""
 REVERT = ""
 """Stands for the whole of a revert's run, where an operation's id stands else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """To the caller's own address, `url`; or to a subscription, by its id, `to`."""
+    """One message. `to` is a place's name; a subscription's id; or empty: the caller who asked to be called back. The
+    last two are told of each operation by itself, so their `ops` are one."""
 
-    op: str
-    url: str = ""
-    to: str = ""
+    to: str
+    ops: tuple[str, ...]
 
     @property
-    def key(self) -> str:
-        return call_key(self.op, self.to)
+    def is_of_place(self) -> bool:
+        return bool(self.to) and not is_subscription(self.to)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.to, "" if self.is_of_place else self.ops[0]
 
 
-def owed(state: RunState) -> list[Owed]:
-    """Ends that somebody still waits to hear of."""
-    found: list[Owed] = []
-    for op, operation in state.operations.items():
-        if operation.phase == "ended":
-            found += [Owed(op, url=operation.begun["callback"])] if "callback" in operation.begun else []
-            found += [] if _is_revert(state) else [Owed(op, to=to) for to in operation.ended.get("hearing", ())]
+def owed(guard: Guard, state: RunState) -> list[Owed]:
+    """What is still to be told of what has ended. A place that the settings do not have any more is dropped."""
+    asked = [*_callbacks(state), *_subscribed(state)]
+    return [*asked, *(each for place in guard.settings.notify for each in _of_place(place, state))]
+
+
+def _callbacks(state: RunState) -> Iterator[Owed]:
+    asked = {op: operation.begun for op, operation in state.operations.items() if operation.phase == "ended"}
     if state.operations and not state.running:
-        found += [Owed(REVERT, url=state.opened["callback"])] if "callback" in state.opened else []
-        if _is_revert(state):
-            hearing = [to for operation in state.operations.values() for to in operation.ended.get("hearing", ())]
-            found += [Owed(REVERT, to=to) for to in dict.fromkeys(hearing)]
-    return [each for each in found if not _is_over(state, each)]
+        asked[REVERT] = state.opened
+    for op, begun in asked.items():
+        if "callback" in begun and op not in state.calls.get(("", op), _NO_CALLS).over:
+            yield Owed("", (op,))
 
 
-def _is_revert(state: RunState) -> bool:
-    return state.opened.get("kind") == "revert"
-
-
-def _is_over(state: RunState, each: Owed) -> bool:
-    calls = state.calls.get(each.key)
-    return calls is not None and (calls.delivered or calls.unwanted or calls.attempts >= ATTEMPTS_MAX)
+def _subscribed(state: RunState) -> Iterator[Owed]:
+    hearing = {op: operation.ended.get("hearing", ()) for op, operation in state.operations.items()}
+    if state.opened.get("kind") == "revert":
+        over = state.operations and not state.running
+        hearing = {REVERT: dict.fromkeys(to for each in hearing.values() for to in each)} if over else {}
+    for op, to in ((op, to) for op, several in hearing.items() for to in several):
+        if op not in state.calls.get((to, op), _NO_CALLS).over:
+            yield Owed(to, (op,))
 
 
 async def heard(guard: Guard, state: RunState, ended: Event) -> Event:
@@ -71,69 +85,164 @@ async def heard(guard: Guard, state: RunState, ended: Event) -> Event:
     if not guard.callbacks.are_set_up:
         return ended
     targets = {operation.target for operation in state.operations.values()}
-    status = _revert_ended(ended) if _is_revert(state) else ended["status"]
+    is_revert = state.opened.get("kind") == "revert"
+    status = revert_came_to([ended]) if is_revert else str(ended["status"])
     to = await guard.subscriptions.hearing(targets, state.opened.get("scenario"), status)
     return {**ended, "hearing": to} if to else ended
 
 
-def _revert_ended(ended: Event) -> str:
-    """One that was cut off has no verdicts, and is not whole."""
-    verdicts = {f"records_{name}": count for name, count in ended.get("verdicts", {"failed": 1}).items()}
-    return revert_status({**verdicts, **({"problem": ""} if "problem" in ended else {})})
+def _of_place(place: NotifySettings, state: RunState) -> Iterator[Owed]:
+    over = state.calls.get((place.name, ""), _NO_CALLS).over
+    if state.opened.get("kind") == "revert":
+        ops = [REVERT] if _hears_of_revert(place, state) else []
+    else:
+        ops = [op for op, operation in state.operations.items() if _hears_of(place, operation)]
+    if left := tuple(op for op in ops if op not in over):
+        yield Owed(place.name, left)
 
 
-def start_calling_back(guard: Guard, journal: Journal) -> None:
-    """Tell those who are owed it, beside whoever waits for the answer; what this process cannot, the sweeper does."""
-    if owed(journal.state):
-        with suppress(Unavailable):
-            guard.start(journal.run, _call_back_and_finish(guard, journal.run))
+def _hears_of(place: NotifySettings, operation: OperationState) -> bool:
+    named = place.always or place.name in operation.begun.get("tell", ())
+    return operation.phase == "ended" and named and place.fits({operation.target}, ends_of(operation))
 
 
-async def _call_back_and_finish(guard: Guard, run: str) -> None:
-    with guard.journals.use(run) as journal:
-        await call_back(guard, journal)
-        if not owed(journal.state) and not journal.state.running:
-            await guard.journals.unmark_open(run)
+def _hears_of_revert(place: NotifySettings, state: RunState) -> bool:
+    if not state.operations or state.running:
+        return False
+    named = place.always or place.name in state.opened.get("tell", ())
+    return named and place.fits({each.target for each in state.operations.values()}, {revert_status(state)})
 
 
-async def call_back(guard: Guard, journal: Journal) -> None:
-    """Try what is owed and due. Never raises what a receiver does wrong; raises Unavailable, Illegal."""
-    if journal.run in guard.calling:
+_NO_CALLS = Calls()
+
+
+def _is_due(calls: Calls, now: datetime) -> bool:
+    if calls.at is None:
+        return True
+    pause_s = _PAUSE_S * 2 ** (calls.failed - 1) if calls.failed else _GATHER_S
+    return now >= calls.at + timedelta(seconds=pause_s)
+
+
+def _due(guard: Guard, state: RunState) -> list[Owed]:
+    return [each for each in owed(guard, state) if _is_due(state.calls.get(each.key, _NO_CALLS), guard.now())]
+
+
+async def unmark(guard: Guard, journal: Journal, *, shared: bool) -> None:
+    """Take the mark of an unfinished run away, or begin to tell what is owed; the mark stays until that is done.
+
+    `shared`: other copies of Guard may add operations to the run, so the mark may be theirs by now.
+    """
+    if journal.state.running:
         return
-    guard.calling.add(journal.run)
-    try:
-        for each in owed(journal.state):
-            calls = journal.state.calls.get(each.key)
-            if not calls or guard.now() >= calls.at + timedelta(seconds=_PAUSE_S * 2 ** (calls.attempts - 1)):
-                await journal.append(await _call(guard, journal, each))
-    finally:
-        guard.calling.discard(journal.run)
+    if owed(guard, journal.state):
+        _begin_to_tell(guard, journal)
+        return
+    await guard.journals.unmark_open(journal.run)
+    if shared and (await journal.catch_up()).running:
+        await guard.journals.mark_open(journal.run)
 
 
-async def _call(guard: Guard, journal: Journal, each: Owed) -> Event:
-    subscription = await guard.subscriptions.find(each.to) if each.to else None
-    if each.to and subscription is None:
-        return _called(each, delivered=False, unwanted=True)
-    url = subscription.wanted.hook_url if subscription else each.url
-    id_ = ".".join(part for part in (journal.run, each.op or "revert", each.to) if part)
+def _begin_to_tell(guard: Guard, journal: Journal) -> None:
+    """In a task of its own: no receiver holds up an answer."""
+    if journal.run in guard.telling or not _due(guard, journal.state):
+        return
+    with suppress(Unavailable):  # about to end, or busy: the sweeper tells it
+        task = guard.start(journal.run, _tell(guard, journal.run))
+        guard.telling[journal.run] = task
+        task.add_done_callback(lambda _: guard.telling.pop(journal.run))
+
+
+async def _tell(guard: Guard, run: str) -> None:
+    with guard.journals.use(run) as journal:
+        if not await _is_over(guard, journal):
+            return
+        while due := _due(guard, journal.state):
+            await all_to_the_end(*(_attempt(guard, journal, each) for each in due))
+        await unmark(guard, journal, shared=True)
+
+
+async def _is_over(guard: Guard, journal: Journal) -> bool:
+    """A revert has an operation for each target, one after the other: the run that it takes back knows its end."""
+    of = journal.state.opened.get("of")
+    if of is None:
+        return True
+    if going_on := guard.reverting.get(of):
+        await asyncio.wait([going_on[1]])
     try:
-        await guard.callbacks.deliver(url, id_, orjson.dumps(await _told(guard, journal, each)))
+        return (await guard.journals.state(of)).reverts.get(journal.run) is not None
+    except (Refused, Corrupt):  # expired or damaged: nothing more will be heard of it
+        return True
+
+
+async def _attempt(guard: Guard, journal: Journal, each: Owed) -> None:
+    """One attempt, claimed first. Never raises what a receiver does wrong; raises Unavailable."""
+    before = journal.state.calls.get(each.key, _NO_CALLS)
+    named = _named(each)
+    attempt, message = before.attempts + 1, ".".join((journal.run, *_parts(each)))
+    try:
+        await journal.append(event("called", attempt=attempt, delivered=False, **named))
+    except Illegal:
+        return  # another copy makes it
+    try:
+        await _deliver(guard, journal, each, f"{message}.{before.messages + 1}" if each.is_of_place else message)
     except Gone as error:
-        if subscription is None:
-            log.warning("callback_failed", run=journal.run, reason=str(error))
-            return _called(each, delivered=False)
-        await guard.subscriptions.unsubscribe(subscription.wanted.client, subscription.id)
-        return _called(each, delivered=False, unwanted=True)
+        log.info("not_wanted", run=journal.run, to=each.to or "callback", reason=str(error))
+        await journal.append(event("called", attempt=attempt + 1, delivered=False, unwanted=True, **named))
+        return
     except NotDelivered as error:
-        log.warning("callback_failed", run=journal.run, reason=str(error))  # the address may hold a secret: not logged
-        return _called(each, delivered=False)
-    return _called(each, delivered=True)
+        # An address may hold a secret: not logged.
+        log.warning("not_told", run=journal.run, to=each.to or "callback", attempt=attempt, reason=str(error))
+        return
+    await journal.append(event("called", attempt=attempt, delivered=True, **named))
 
 
-async def _told(guard: Guard, journal: Journal, each: Owed) -> dict[str, Any]:
-    told = await answer(guard, journal.run, each.op or None)
-    return {**told, "status": revert_status(told)} if each.to and told["kind"] == "revert" else told
+def _named(each: Owed) -> dict[str, Any]:
+    """For the journal: members of the event that claims an attempt."""
+    if each.is_of_place:
+        return {"to": each.to, "op": "", "ops": list(each.ops)}
+    return {"op": each.ops[0], **({"to": each.to} if each.to else {})}
 
 
-def _called(each: Owed, *, delivered: bool, unwanted: bool = False) -> Event:
-    return event("called", op=each.op, to=each.to or None, delivered=delivered, unwanted=unwanted or None)
+def _parts(each: Owed) -> list[str]:
+    """What tells a message of a run from its others."""
+    if each.is_of_place:
+        return [each.to]
+    return [each.ops[0] or "revert", *([each.to] if each.to else [])]
+
+
+async def _deliver(guard: Guard, journal: Journal, each: Owed, id_: str) -> None:
+    """Raises NotDelivered."""
+    op = each.ops[0]
+    if is_subscription(each.to):
+        await _deliver_to_subscriber(guard, journal, each, id_)
+        return
+    if not each.to:
+        begun = journal.state.operations[op].begun if op else journal.state.opened
+        body = orjson.dumps(await answer(guard, journal.run, op or None))
+        await guard.callbacks.deliver(begun["callback"], id_, body)
+        return
+    place = guard.place(each.to)
+    state, is_revert = journal.state, op == REVERT
+    told = summary(guard, state, [state.operations[op] for op in each.ops if op] or list(state.operations.values()))
+    if is_revert:
+        told["status"] = revert_status(state)
+    url = place.url.get_secret_value()
+    if place.kind == "slack":
+        await guard.callbacks.deliver(url, id_, slack_message(told, guard.page_url(journal.run)), signed=False)
+    else:
+        await guard.callbacks.deliver(url, id_, webhook_message(told))
+
+
+async def _deliver_to_subscriber(guard: Guard, journal: Journal, each: Owed, id_: str) -> None:
+    """Raises Gone where it wants no more, which ends its subscription; NotDelivered."""
+    subscription = await guard.subscriptions.find(each.to)
+    if subscription is None:
+        raise Gone("its subscription has ended")
+    told = await answer(guard, journal.run, each.ops[0] or None)
+    if told["kind"] == "revert":
+        told["status"] = revert_status(journal.state)
+    try:
+        await guard.callbacks.deliver(subscription.wanted.hook_url, id_, orjson.dumps(told))
+    except Gone:
+        await guard.subscriptions.unsubscribe(subscription.wanted.client, subscription.id)
+        raise

@@ -15,7 +15,7 @@ from guard.core.tokens import sign, verify
 from guard.flows.subscriptions import Subscriptions
 from guard.queue.base import Queue
 from guard.queue.memory import MemoryQueue
-from guard.settings import Policy, Settings
+from guard.settings import NotifySettings, Policy, Settings
 from guard.store.journals import Journals
 from guard.target.base import Target
 from guard.target.callbacks import Callbacks
@@ -43,8 +43,8 @@ class Guard:
         """Reverts under way in this process, by the run they take back: what was asked, and the task."""
         self.driven: Counter[tuple[str, str]] = Counter()
         """Operations, by run and id, that a task of this process drives."""
-        self.calling: set[str] = set()
-        """Runs whose ends are being told of by this process."""
+        self.telling: dict[str, asyncio.Task[None]] = {}
+        """Runs of whose end somebody is being told at this moment, by this process."""
         self.watchers = 0
         """Callers that watch a run's progress."""
         self._going_on: dict[str, set[asyncio.Task[Any]]] = {}
@@ -56,6 +56,10 @@ class Guard:
 
     def policy(self, target: str) -> Policy:
         return self.settings.targets[target].policy
+
+    def place(self, name: str) -> NotifySettings:
+        """Where somebody is told of ends. Raises KeyError."""
+        return {place.name: place for place in self.settings.notify}[name]
 
     @property
     def lease_s(self) -> int:
@@ -112,6 +116,10 @@ class Guard:
 
     def run_url(self, run: str) -> str:
         return f"{self.settings.server.public_url.rstrip('/')}/v1/runs/{run}"
+
+    def page_url(self, run: str) -> str:
+        """The run's page, for people."""
+        return f"{self.settings.server.public_url.rstrip('/')}/runs/{run}"
 
     def run_of(self, token: str) -> str:
         """The run that a revert token names. Raises Refused."""

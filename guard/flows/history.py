@@ -1,6 +1,6 @@
 """What a run did, read from its journal: record by record, and as the flat answer that callers get."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -72,12 +72,6 @@ async def answer(guard: Guard, run: str, op: str | None = None) -> dict[str, Any
         state = await journal.catch_up()
         operations = [state.operations[op]] if op else list(state.operations.values())
         return summary(guard, state, operations) | {"failures": await failures(guard, journal, operations)}
-
-
-def revert_status(told: Mapping[str, Any]) -> str:
-    """What a revert came to, in one word, from its flat object."""
-    left = any(told.get(f"records_{name}") for name in ("conflicted", "irreversible", "in_doubt", "failed"))
-    return "partly_reverted" if left or "problem" in told else "reverted"
 
 
 async def told(guard: Guard, run: str, telling: Awaitable[T]) -> T:

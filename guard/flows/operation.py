@@ -14,7 +14,7 @@ from guard.core.ids import derived_operation_id, derived_run_id, new_run_id
 from guard.core.lifecycle import Illegal, OperationState, event, outcome_status
 from guard.core.limits import CHUNKS_IN_FLIGHT_MAX
 from guard.core.model import Change, Failure, Image, Reversal, Reversibility, Touched
-from guard.flows.callback import heard, owed
+from guard.flows.callback import heard, unmark
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.passage import UNTIL_IT_WORKS, Passage, journal_done
@@ -330,7 +330,8 @@ def ending(
 
 
 async def finish(guard: Guard, journal: Journal, *, shared: bool = False) -> None:
-    """List the run, and take the mark of an unfinished one away once none of its operations is open.
+    """List the run, and take the mark of an unfinished one away once none of its operations is open and all who are to
+    be told of them were.
 
     `shared`: other copies of Guard may add operations to the run, so the mark may be theirs by now.
     """
@@ -338,10 +339,7 @@ async def finish(guard: Guard, journal: Journal, *, shared: bool = False) -> Non
         await guard.journals.mark_indexed(journal)
         if shared:
             await journal.catch_up()
-        if not journal.state.running and not owed(journal.state):
-            await guard.journals.unmark_open(journal.run)
-            if shared and (await journal.catch_up()).running:
-                await guard.journals.mark_open(journal.run)
+        await unmark(guard, journal, shared=shared)
     except Unavailable as error:
         # What happened has happened; the mark that stays makes recovery look, and list the run.
         log.warning("marks_not_written", run=journal.run, code=error.code)

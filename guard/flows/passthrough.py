@@ -16,7 +16,7 @@ from guard.core.entries import Event, pack
 from guard.core.errors import CODES, InDoubt, Refused, Unavailable
 from guard.core.lifecycle import Illegal
 from guard.core.model import Change, Failure, Outcome, Status, Touched
-from guard.flows.callback import heard, start_calling_back
+from guard.flows.callback import heard
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Screen, begin, ending, finish, identify
@@ -99,7 +99,6 @@ class _Passing:
                 finally:
                     self._guard.driven[(run, self.op)] -= 1
                     await finish(self._guard, journal, shared=self._asked.keyed)
-                    start_calling_back(self._guard, journal)
 
     async def _catch_up(self, journal: Journal) -> None:
         """A run with a key may have been begun before; one without is new."""

@@ -9,7 +9,6 @@ from guard.core.entries import Event
 from guard.core.errors import Refused, Unavailable
 from guard.core.limits import RECORDS_MAX
 from guard.core.model import Change
-from guard.flows.callback import start_calling_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
@@ -98,7 +97,6 @@ async def _protect(
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=asked.keyed)
-    start_calling_back(guard, journal)
     await ended(guard, journal, op)  # by another Guard, where this one was believed dead and was not
 
 

@@ -20,7 +20,6 @@ from guard.core.errors import GuardError, Unavailable
 from guard.core.lifecycle import Illegal, OperationState
 from guard.core.limits import SPOOL_BYTES_MAX, SPOOL_RECORDS_MAX, WORKERS_MAX
 from guard.core.model import Change
-from guard.flows.callback import start_calling_back
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Chunks, Drive, Screen, begin, finish
@@ -185,7 +184,6 @@ async def _drive(guard: Guard, journal: Journal, op: str, operation: OperationSt
     finally:
         guard.driven[(journal.run, op)] -= 1
         await finish(guard, journal, shared=True)
-    start_calling_back(guard, journal)
 
 
 def _source(journal: Journal, operation: OperationState, target: Target, most: int) -> Any:

@@ -10,7 +10,6 @@ import structlog
 
 from guard.core.errors import GuardError
 from guard.core.lifecycle import Illegal
-from guard.flows.callback import call_back
 from guard.flows.guard import Guard
 from guard.flows.operation import finish
 from guard.flows.queued import drive, put
@@ -67,6 +66,8 @@ class Recovery:
                     yield Recovered(run, "was taken over by another Guard")
                 except GuardError as error:
                     yield Recovered(run, f"could not be ended: {error.detail}")
+        if telling := list(self._guard.telling.values()):  # last: a slow receiver holds up no other run's end
+            await asyncio.wait(telling)
 
     async def _recover(self, journal: Journal, *, at_once: bool) -> str:
         guard, state = self._guard, await journal.catch_up()
@@ -84,7 +85,6 @@ class Recovery:
                 return _WAITS
         if not await self._end_reverts(journal, at_once=at_once):
             return _GOING_ON
-        await call_back(guard, journal)
         await finish(guard, journal, shared=True)
         return f"ended; {settled} records were settled by reading"
 

@@ -34,7 +34,7 @@ from guard.core.model import (
     Verdict,
 )
 from guard.core.past import equal, members
-from guard.flows.callback import heard, start_calling_back
+from guard.flows.callback import heard
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import finish
@@ -189,8 +189,6 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         finally:
             with suppress(Illegal):  # it was believed dead, and another Guard has ended it
                 await journal_done(journal, (), event("revert_ended", revert=revert_run, status=status))
-        with guard.journals.use(revert_run) as own:
-            start_calling_back(guard, own)
         await finish(guard, journal, shared=True)
     return revert_run
 
@@ -243,8 +241,9 @@ def _busy(guard: Guard, run: str) -> Conflict:
 
 async def _carry_out(guard: Guard, asked: RevertAsked, journal: Journal, own: Journal) -> str:
     try:
-        opened = event("opened", kind="revert", client=asked.client, of=asked.run, callback=asked.callback or None)
-        await own.append(opened)
+        tell = sorted({name for each in journal.state.operations.values() for name in each.begun.get("tell", ())})
+        of = {"of": asked.run, "callback": asked.callback or None, "tell": tell or None}
+        await own.append(event("opened", kind="revert", client=asked.client, **of))
     except Illegal:
         raise _busy(guard, own.run) from None
     await all_to_the_end(guard.journals.mark_open(own.run), guard.journals.mark_indexed(own))

@@ -40,6 +40,11 @@ class Wanted(msgspec.Struct, frozen=True):
     statuses: tuple[str, ...] = ()
 
 
+def is_subscription(name: str) -> bool:
+    """Is it a subscription's id, and not a place's name?"""
+    return _ID.fullmatch(name) is not None
+
+
 class Subscription(msgspec.Struct, frozen=True):
     id: str
     created_at: str

@@ -45,10 +45,10 @@ class Callbacks:
     def are_set_up(self) -> bool:
         return bool(self._key)
 
-    def refuse_unfit(self, text: str, name: str = "callback_url") -> None:
+    def refuse_unfit(self, text: str, *, signed: bool = True, name: str = "callback_url") -> None:
         """Raise Refused where an address can already be seen not to do, so that the caller hears of it at once."""
         url = _parsed(text)
-        if not self._key:
+        if signed and not self._key:
             raise Refused("forbidden_callback", "Callbacks are not set up: callbacks.secret is not set.")
         if url is None or url.scheme not in ("https", "http") or not url.host or url.userinfo:
             raise Refused("forbidden_callback", f"{name} must be an address like https://example.com/done.")
@@ -58,16 +58,17 @@ class Callbacks:
         if literal and not self._is_allowed(url.host, literal):
             raise Refused("forbidden_callback", f"{name} is not an address that Guard may call.")
 
-    async def deliver(self, text: str, id_: str, body: bytes) -> None:
+    async def deliver(self, text: str, id_: str, body: bytes, *, signed: bool = True) -> None:
         """POST once; `id_` is the same for every attempt. Raises NotDelivered."""
         try:
-            self.refuse_unfit(text)
+            self.refuse_unfit(text, signed=signed)
         except Refused as error:
             raise NotDelivered(error.detail) from None
         url = httpx2.URL(text)
         address = await self._resolved(url)
         port = f":{url.port}" if url.port else ""
-        headers = {"host": f"{url.host}{port}", "content-type": "application/json", **self._signed(id_, body)}
+        headers = {"host": f"{url.host}{port}", "content-type": "application/json"}
+        headers |= self._signed(id_, body) if signed else {}
         try:
             async with asyncio.timeout(_TIMEOUT_S), httpx2.AsyncClient(trust_env=False, timeout=_TIMEOUT_S) as http:
                 request = http.build_request("POST", url.copy_with(host=str(address)), content=body, headers=headers)

@@ -21,7 +21,7 @@ from guard.core.limits import ANSWER_RECORDS_MAX, PASS_BYTES_MAX
 from guard.core.model import Action, Change, Verdict
 from guard.core.past import changed_fields
 from guard.flows.guard import Guard
-from guard.flows.history import Recorded, answer, recorded, revert_status, summary, told
+from guard.flows.history import Recorded, answer, recorded, summary, told
 from guard.flows.plan import Judged, Narrowing, judge_rows, title_of
 from guard.flows.revert import RevertAsked, Tally, load_plan, preview, start_revert
 from guard.target.base import Target
@@ -231,9 +231,10 @@ async def report(guard: Guard, run: str) -> dict[str, Any]:
                     recreated.append(await _recreated(guard.target(state.operations[record.op].target), record))
                 if len(recreated) >= ANSWER_RECORDS_MAX:
                     break
+    whole = not any(told.get(f"records_{name}") for name in ("conflicted", "irreversible", "in_doubt", "failed"))
     return {
         **told,
-        "status": revert_status(told),
+        "status": "reverted" if whole and "problem" not in told else "partly_reverted",
         "conflicts": _conflicts(judged),
         "recreated": recreated,
         "cannot_be_taken_back": _effects(guard, (operation.target for operation in state.operations.values())),

@@ -40,7 +40,7 @@ async def subscribe(request: Request) -> Response:
     """201 with the subscription's id; 200 where an equal one is there already."""
     guard, client = _who(request)
     model = _model(await _body(request))
-    guard.callbacks.refuse_unfit(model.hook_url, "hook_url")
+    guard.callbacks.refuse_unfit(model.hook_url, name="hook_url")
     if model.target:
         refuse_foreign(client, model.target)
     statuses = tuple(sorted(set(model.statuses)))
