@@ -107,6 +107,10 @@ class CallbackSettings(_Table):
         return self
 
 
+class ScenarioSettings(_Table):
+    folder: str | None = Field(default=None, description="Folder of scenario files, one hook each.")
+
+
 class LimitSettings(_Table):
     requests: int = Field(ge=1, description="Requests within per_s seconds.")
     per_s: float = Field(gt=0, description="Length of the window, in seconds.")
@@ -139,6 +143,7 @@ class Settings(_Table):
     store: StoreSettings = Field(default_factory=StoreSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
+    scenarios: ScenarioSettings = Field(default_factory=ScenarioSettings)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
 

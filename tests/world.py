@@ -135,12 +135,14 @@ def settings(
     callbacks: dict[str, Any] | None = None,
     pace: dict[str, Any] | None = None,
     timeout_s: float = 2.0,
+    scenarios: Path | None = None,
 ) -> Settings:
     return parse(
         {
             "server": {"public_url": PUBLIC_URL, "secret_keys": [{"env": "GUARD_TEST_SECRET"}], **(server or {})},
             "store": {"url": store},
             "callbacks": callbacks or {},
+            "scenarios": {"folder": str(scenarios)} if scenarios else {},
             "clients": [
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
@@ -175,6 +177,7 @@ async def world(
     pace: dict[str, Any] | None = None,
     timeout_s: float = 2.0,
     store: StoreSettings | None = None,
+    scenarios: Path | None = None,
 ) -> AsyncIterator[World]:
     """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same.
 
@@ -190,6 +193,7 @@ async def world(
             callbacks=callbacks,
             pace=pace,
             timeout_s=timeout_s,
+            scenarios=scenarios,
         )
         guard = assemble(made.model_copy(update={"store": store}) if store else made)
         async with guarded(guard, app.state.sandbox, url) as there:
