@@ -6,7 +6,6 @@ used leaves the version before it in service. Each copy of Guard looks for itsel
 """
 
 import asyncio
-import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,8 @@ import structlog
 
 from guard.core.limits import HOOK_FILE_BYTES_MAX, HOOK_LOOK_S
 from guard.hooks.model import Hook
-from guard.hooks.reading import Known, Mistake, Unusable, read
-from guard.settings import NAME, SettingsError
+from guard.hooks.reading import Known, Mistake, Unusable, is_name, read
+from guard.settings import SettingsError
 
 log = structlog.get_logger()
 
@@ -95,18 +94,12 @@ class Folder:
                     log.info("hook_removed", hook=name)
             elif before is None or content != before.content or (again and before.mistakes):
                 try:
-                    hook = self._read(name, content)
+                    hook = read(f"{name}.toml", content, self._known)
                 except Unusable as unusable:
                     self._stands(before, name, unusable, content)
                 else:
                     self._standing[name] = Standing(name, hook, content, target=hook.target)
                     log.info("hook_loaded", hook=name)
-
-    def _read(self, name: str, content: bytes) -> Hook:
-        if not is_name(name):
-            said = "the file's name becomes part of the address: small letters, digits, - and _, at most 63 of them"
-            raise Unusable([Mistake(f"{name}.toml", 1, said)])
-        return read(f"{name}.toml", content, self._known)
 
     def _content(self, name: str) -> bytes | None:
         """None: the file is gone. Raises OSError, also where the folder itself is gone: nobody has removed the file."""
@@ -126,10 +119,6 @@ class Folder:
         if before is None or before.mistakes != mistakes:
             state = self._standing[name].state
             log.warning("hook_broken", hook=name, state=state, mistakes=[str(each) for each in mistakes])
-
-
-def is_name(text: str) -> bool:
-    return re.fullmatch(NAME.strip("^$"), text) is not None
 
 
 def _unreadable(error: OSError) -> str:

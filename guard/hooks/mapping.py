@@ -56,7 +56,7 @@ def _items(hook: Hook, payload: Any, budget: Budget) -> list[Any]:
 
 def _record(hook: Hook, item: Any, shared: Record, budget: Budget, number: int) -> Record:
     if hook.record:
-        record = _merged(shared, dict(_filled(hook.record, item, budget, ("record",), number)))
+        record = _merged(dict(_filled(hook.record, item, budget, ("record",), number)), shared)
         _refuse_empty(hook, record, number)
     elif isinstance(item, dict):
         record = item

@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from guard.core.limits import HOOK_FILE_BYTES_MAX
 from guard.hooks.model import Hook
 from guard.hooks.places import line_of, places
-from guard.settings import Settings
+from guard.settings import NAME, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ class Known:
 
 def read(file: str, content: bytes, known: Known) -> Hook:
     """`file` is what mistakes call it. Raises Unusable, with every mistake that can be told."""
+    if not is_name(Path(file).stem):
+        said = "the file's name becomes part of the address: small letters, digits, - and _, at most 63 of them"
+        raise Unusable([Mistake(file, 1, said)])
     text = _text(file, content)
     try:
         tables = tomllib.loads(text)
@@ -72,6 +76,11 @@ def read(file: str, content: bytes, known: Known) -> Hook:
     if wrong := [Mistake(file, line_of((name,), lines), said, name) for name, said in _unknown(hook, known)]:
         raise Unusable(wrong, hook.target)
     return hook
+
+
+def is_name(text: str) -> bool:
+    """Whether a hook can be called so."""
+    return re.fullmatch(NAME.strip("^$"), text) is not None
 
 
 def _text(file: str, content: bytes) -> str:

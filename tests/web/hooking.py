@@ -1,4 +1,4 @@
-"""What tests of hooks share: scenario files, payloads, and calls signed by the Standard Webhooks project's own library."""
+"""What tests of hooks share: scenario files, payloads, and calls signed by Standard Webhooks' own library."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

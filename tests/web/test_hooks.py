@@ -178,15 +178,11 @@ async def test_a_hook_of_one_client_is_closed_to_another_of_the_same_target(tmp_
 async def test_without_a_key_or_signature_nobody_learns_which_hooks_there_are(hooked: World, name: str) -> None:
     content = orjson.dumps(people(hooked))
     wrong = {**signature(content), "webhook-signature": "v1,AAAA"}
-    told = []
     with nothing_happens(hooked):
         for headers in ({}, {"guard-key": "wrong"}, {"authorization": "Bearer "}, wrong):
-            told.append(assert_problem(await call_signed(hooked, content, headers, name=name), "unauthenticated"))
-        reference = [
-            assert_problem(await call_signed(hooked, content, headers, name="signed"), "unauthenticated")
-            for headers in ({}, {"guard-key": "wrong"}, {"authorization": "Bearer "}, wrong)
-        ]
-    assert told == reference
+            told = await call_signed(hooked, content, headers, name=name)
+            of_one_that_is_there = await call_signed(hooked, content, headers, name="signed")
+            assert assert_problem(told, "unauthenticated") == of_one_that_is_there.json()
 
 
 async def test_a_key_does_not_open_a_hook_that_takes_signed_calls_only(hooked: World) -> None:
