@@ -22,6 +22,8 @@ from rich.text import Text
 
 from guard import log
 from guard.assembly import assemble, assemble_proven
+from guard.checking import check as check_scenario_file
+from guard.checking import scenario_files
 from guard.core.errors import GuardError, Refused
 from guard.flows.guard import Guard
 from guard.flows.history import answer, summary
@@ -29,6 +31,7 @@ from guard.flows.plan import Narrowing
 from guard.flows.recover import Recovery
 from guard.flows.revert import RevertAsked, preview, start_revert
 from guard.flows.verify import verify_all, verify_run
+from guard.hooks.reading import Known
 from guard.queue.base import QueueError
 from guard.quickstart import SETTINGS as QUICKSTART
 from guard.quickstart import quickstart
@@ -42,6 +45,8 @@ from guard.web.runs import instant
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Guard: an undo button for automations.")
 sandbox = typer.Typer(no_args_is_help=True, help="Stand-ins for vendors, to try Guard on.")
 app.add_typer(sandbox, name="sandbox")
+scenarios = typer.Typer(no_args_is_help=True, help="Scenario files: webhooks that become operations.")
+app.add_typer(scenarios, name="scenarios")
 
 # What is piped is read by programs: no name in it may be cut off at the edge of a terminal that is not there.
 out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 200)
@@ -377,6 +382,33 @@ def check(config: Config = None) -> None:
         for name, target in guard.targets.items():
             wrong += await _tell(f"target {name}", target.check())
         if wrong:
+            raise typer.Exit(1)
+
+    _run(config, work)
+
+
+@scenarios.command("check")
+def scenarios_check(
+    folder: Annotated[Path | None, typer.Argument(help="Their folder; else the one that the settings name.")] = None,
+    config: Config = None,
+) -> None:
+    """Find mistakes in scenario files, with file and line, and try their samples. Exits with 1 where there are some."""
+
+    async def work(guard: Guard) -> None:
+        named = folder or (Path(guard.settings.scenarios.folder) if guard.settings.scenarios.folder else None)
+        if named is None or not named.is_dir():
+            raise SettingsError(
+                f"there is no folder {named}" if named else "name a folder: scenarios.folder is not set"
+            )
+        files, wrong = scenario_files(named), 0
+        for path in files:
+            checked = await check_scenario_file(guard, path, Known.of(guard.settings))
+            wrong += bool(checked.mistakes)
+            out.print(f"{path}: {'has mistakes' if checked.mistakes else 'good'}")
+            for line in (*checked.notes, *map(str, checked.mistakes)):
+                out.print(f"  {line}")
+        out.print(f"{len(files)} scenario files (*.toml), {wrong} with mistakes. Nothing was written.")
+        if wrong or not files:
             raise typer.Exit(1)
 
     _run(config, work)

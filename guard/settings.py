@@ -133,6 +133,10 @@ class NotifySettings(_Table):
         return not ends.isdisjoint(self.on) and (not self.targets or not targets.isdisjoint(self.targets))
 
 
+class ScenarioSettings(_Table):
+    folder: str | None = Field(default=None, description="Folder of scenario files, one hook each.")
+
+
 class LimitSettings(_Table):
     requests: int = Field(ge=1, description="Requests within per_s seconds.")
     per_s: float = Field(gt=0, description="Length of the window, in seconds.")
@@ -166,6 +170,7 @@ class Settings(_Table):
     queue: QueueSettings = Field(default_factory=QueueSettings)
     callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
     notify: list[NotifySettings] = Field(default_factory=list)
+    scenarios: ScenarioSettings = Field(default_factory=ScenarioSettings)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
 

@@ -96,3 +96,25 @@ QUEUE_LEASE_S = 60.0
 
 QUEUE_TAKES_MAX = 5
 """A job that was taken so often and never got done is set aside (SQS: the queue's maxReceiveCount)."""
+
+HOOK_BYTES_MAX = 10 * 1024 * 1024
+"""A hook's payload: what Zapier lets its own webhooks have, and far above what people map."""
+
+HOOK_FILE_BYTES_MAX = 64 * 1024
+"""A scenario file."""
+
+HOOK_EXPRESSION_CHARS_MAX = 2000
+HOOK_STEPS_MAX = 5_000_000
+"""What looking up all expressions of one payload may cost: visits, and members of what is made. Some ten seconds."""
+
+HOOK_TEXT_CHARS_MAX = 1024 * 1024
+"""A text that a JMESPath function makes."""
+
+HOOK_LOOK_S = 2.0
+"""Pause between two looks at the folder of scenario files; a hook's own file is read whenever it is called, too."""
+
+SIGNED_WITHIN_S = 300
+"""How far the time of a signed webhook may be from ours (Standard Webhooks' own tolerance)."""
+
+SIGNATURES_MAX = 20
+"""Signatures that are looked at in one webhook."""

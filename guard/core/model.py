@@ -33,6 +33,15 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
+RECORD_MEMBERS: Mapping[str, frozenset[str]] = {
+    Action.CREATE: frozenset({"id", "fields"}),
+    Action.UPDATE: frozenset({"id", "fields"}),
+    Action.UPSERT: frozenset({"id", "fields"}),
+    Action.DELETE: frozenset({"id"}),
+}
+"""What a record of an operation may hold, by action; a handler's verbs have members of their own."""
+
+
 class Change(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """One record's share of an operation: what is asked to happen to it."""
 

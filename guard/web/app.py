@@ -17,9 +17,12 @@ from guard.core.errors import GuardError
 from guard.flows.guard import Guard
 from guard.flows.queued import work_forever
 from guard.flows.recover import Recovery
+from guard.hooks.folder import Folder
+from guard.hooks.reading import Known
 from guard.store.base import StoreError
 from guard.web.admission import Admission
 from guard.web.callers import Callers
+from guard.web.hooks import hook, scenarios
 from guard.web.operations import operations
 from guard.web.passing import passing
 from guard.web.problems import Json, guard_error, http_error, internal_error, store_error
@@ -32,11 +35,17 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def create_app(guard: Guard) -> Starlette:
-    """The application around a Guard. It sweeps up what others left; closing it lets what is under way end first."""
+    """The application around a Guard. It sweeps up what others left; closing it lets what is under way end first.
+
+    Raises SettingsError where the folder of scenario files is none.
+    """
+    folder = guard.settings.scenarios.folder
+    hooks = Folder(Path(folder) if folder else None, Known.of(guard.settings))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        unasked = [asyncio.create_task(Recovery(guard).sweep_forever()), asyncio.create_task(work_forever(guard))]
+        forever = (Recovery(guard).sweep_forever(), work_forever(guard), hooks.look_forever())
+        unasked = [asyncio.create_task(each) for each in forever]
         try:
             yield
         finally:
@@ -51,6 +60,8 @@ def create_app(guard: Guard) -> Starlette:
             Route("/to/{target}", passing, methods=_METHODS),
             Route("/to/{target}/{path:path}", passing, methods=_METHODS),
             Route("/v1/operations", operations, methods=["POST"]),
+            Route("/hooks/{name}", hook, methods=["POST"]),
+            Route("/v1/scenarios", scenarios),
             Route("/v1/runs", runs),
             Route("/v1/runs/{run}", run),
             Route("/v1/runs/{run}/changes", changes),
@@ -74,6 +85,7 @@ def create_app(guard: Guard) -> Starlette:
         lifespan=lifespan,
     )
     app.state.guard = guard
+    app.state.hooks = hooks
     app.state.callers = Callers(guard.settings)
     return app
 

@@ -15,17 +15,21 @@ class Callers:
 
     def client(self, request: HTTPConnection) -> ClientSettings:
         """Who sent this request. Raises Refused (unauthenticated)."""
+        if found := self.known(request):
+            return found
+        raise Refused(
+            "unauthenticated",
+            "Send a client key of Guard's settings as 'Authorization: Bearer …' or 'Guard-Key: …'. "
+            "Nothing was written.",
+        )
+
+    def known(self, request: HTTPConnection) -> ClientSettings | None:
+        """Who sent this request, where its key tells."""
         given = request.headers.get("guard-key") or _bearer(request.headers.get("authorization", ""))
         digest = _digest(given)
         # All are compared, so that the time taken does not tell which one nearly fitted.
         matching = [client for known, client in self._clients if hmac.compare_digest(known, digest)]
-        if not given or not matching:
-            raise Refused(
-                "unauthenticated",
-                "Send a client key of Guard's settings as 'Authorization: Bearer …' or 'Guard-Key: …'. "
-                "Nothing was written.",
-            )
-        return matching[0]
+        return matching[0] if given and matching else None
 
 
 def refuse_foreign(client: ClientSettings, target: str) -> None:
