@@ -16,16 +16,20 @@ class Callers:
     def client(self, request: HTTPConnection) -> ClientSettings:
         """Who sent this request. Raises Refused (unauthenticated)."""
         given = request.headers.get("guard-key") or _bearer(request.headers.get("authorization", ""))
-        digest = _digest(given)
-        # All are compared, so that the time taken does not tell which one nearly fitted.
-        matching = [client for known, client in self._clients if hmac.compare_digest(known, digest)]
-        if not given or not matching:
+        if (client := self.of_key(given)) is None:
             raise Refused(
                 "unauthenticated",
                 "Send a client key of Guard's settings as 'Authorization: Bearer …' or 'Guard-Key: …'. "
                 "Nothing was written.",
             )
-        return matching[0]
+        return client
+
+    def of_key(self, given: str) -> ClientSettings | None:
+        """The client whose key this is."""
+        digest = _digest(given)
+        # All are compared, so that the time taken does not tell which one nearly fitted.
+        matching = [client for known, client in self._clients if hmac.compare_digest(known, digest)]
+        return matching[0] if given and matching else None
 
 
 def refuse_foreign(client: ClientSettings, target: str) -> None:
