@@ -118,3 +118,28 @@ SIGNED_WITHIN_S = 300
 
 SIGNATURES_MAX = 20
 """Signatures that are looked at in one webhook."""
+
+PLANS_KEPT_MAX = 4
+PLANS_KEPT_S = 60.0
+"""Plans of reverts that a process keeps for whoever pages through them, and for how long after they were last used."""
+
+PAGE_READ_S = 0.6
+"""How long a page for people waits for what the records hold now, before it shows the rest without it."""
+
+PAGE_CHECK_S = 2.0
+"""How long the page that asks for the last word waits for all records to be judged."""
+
+RUNS_LOOKED_THROUGH_MAX = 20
+RECORDS_LOOKED_THROUGH_MAX = 20_000
+"""Later runs, and records of theirs, in which somebody who changed a record since is looked for."""
+
+VALUE_CHARS = 300
+VALUE_CHARS_MAX = 2000
+"""Characters of a value that a page shows at once, and when asked for more."""
+
+SESSION_S = 12 * 3600
+"""How long somebody stays signed in to the pages."""
+
+WRONG_KEYS_AT_ONCE_MAX = 10
+WRONG_KEY_S = 1.0
+"""Wrong keys whose senders wait for the answer at one time, and for how long; more are turned away unread."""

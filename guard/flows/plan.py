@@ -1,5 +1,7 @@
 """The plan of a revert: what a run did to each record, merged, and what taking it back means now."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +26,9 @@ _UNREADABLE = "It cannot be read now, so it is left as it is. Take it back again
 _ATTACHED = "Others have attached something to it ({}); it would be lost if the record were deleted."
 _NOT_OURS = "A record like it is there, but it is not certain that the run created it; it is left alone."
 
+_SEARCH_ROWS = 500
+"""Rows looked through before others have their turn."""
+
 _RANK_SPAN = 2**40
 """Rows are read backwards, so each one's seq is position - rank * span."""
 
@@ -35,6 +40,8 @@ class Narrowing:
     operations: frozenset[str] | None = None
     resources: frozenset[str] | None = None
     ids: frozenset[str] | None = None
+    except_ids: frozenset[str] | None = None
+    """Records to leave as they are."""
     fields: frozenset[str] | None = None
 
     def has(self, record: Recorded, operation: OperationState) -> bool:
@@ -45,6 +52,7 @@ class Narrowing:
             (self.operations is None or record.op in self.operations)
             and (self.resources is None or bool({change.resource, called} & self.resources))
             and (self.ids is None or bool({change.id, outcome.id} & self.ids))
+            and (self.except_ids is None or not {change.id, outcome.id} & self.except_ids)
             # A record that was created or deleted is not a matter of single fields.
             and (self.fields is None or change.action is Action.UPDATE)
         )
@@ -88,7 +96,7 @@ class Plan:
         self._renumbered = 0
         self.leaves_out = False
         """The narrowing leaves out something that the run did."""
-        self._targets: dict[str, None] = {}
+        self._targets: Counter[str] = Counter()
         self._ranks: set[int] = set()
         self._opened_at = guard.now()
 
@@ -99,11 +107,14 @@ class Plan:
         self._rows.close()
         self._new_ids.close()
 
-    async def load(self, journal: Journal, state: RunState) -> None:
-        """Read the run's journal, and those of its earlier reverts for the ids they gave. Raises Refused, Corrupt."""
+    async def load(self, journal: Journal, state: RunState, *, skip: int = 0) -> None:
+        """Read the run's journal, and those of its earlier reverts for the ids they gave. Raises Refused, Corrupt.
+
+        skip: records at the beginning that are not asked for; some of them may be there all the same.
+        """
         self._opened_at = state.opened_at or self._opened_at
         refuse_unknown_operations(state, self.narrowing)
-        async for records in recorded_chunks(journal, state):
+        async for records in recorded_chunks(journal, state, skip=skip):
             operation = state.operations[records[0].op]
             kept = [record for record in records if self.narrowing.has(record, operation)]
             if len(kept) < len(records):
@@ -116,7 +127,7 @@ class Plan:
 
     async def _add(self, target_name: str, records: Sequence[Recorded]) -> None:
         target = self._guard.target(target_name)
-        rows = []
+        referred_to, rows = target.referred_to, []
         for record in records:
             past = past_of(target, record.touched, record.outcome)
             if past is None or self._leaves_out(past, await self.resources(target, past.resource)):
@@ -124,17 +135,18 @@ class Plan:
             search = record.touched.change if past.in_doubt and not past.id else None
             key = _key(target_name, past.resource, past.id) if past.id else f"?\n{record.position}"
             row = Row(target_name, past, past.id, search, self._opened_at if search else None)
-            rows.append((self._seq(target, past, record.position), key, row))
-            self._targets[target_name] = None
-        for seq, key, row in self._rows.add(rows):  # the run has changed these before
+            rows.append((self._seq(referred_to, past, record.position), key, row))
+        changed_before = self._rows.add(rows)
+        self._targets[target_name] += len(rows) - len(changed_before)
+        for seq, key, row in changed_before:
             earlier = self._rows[key].past
             past = merge(earlier, row.past, await self.resources(target, row.past.resource))
             self._rows.put(seq, key, replace(row, past=past))
 
-    def _seq(self, target: Target, past: Past, position: int) -> int:
+    def _seq(self, referred_to: Mapping[str, int], past: Past, position: int) -> int:
         """Records that others refer to are created again before the others are taken back."""
-        last = 1 + max(target.referred_to.values(), default=0)
-        rank = target.referred_to.get(past.resource, last) if past.after is None else last
+        last = 1 + max(referred_to.values(), default=0)
+        rank = referred_to.get(past.resource, last) if past.after is None else last
         self._ranks.add(rank)
         return position - rank * _RANK_SPAN
 
@@ -172,7 +184,11 @@ class Plan:
 
     def targets(self) -> list[str]:
         """The target of the run's newest record first."""
-        return list(reversed(self._targets))
+        return list(reversed([name for name, records in self._targets.items() if records]))
+
+    def count(self, target: str) -> int:
+        """Records that lie in this target."""
+        return self._targets[target]
 
     def batches(self, size: int, *, target: str | None = None, rank: int | None = None) -> Iterator[list[Row]]:
         """The plan's rows in the order in which they are taken back; those of one target or rank only, if named."""
@@ -185,6 +201,21 @@ class Plan:
         """Some rows from the middle, for showing."""
         return [self._row(row) for row in self._rows.page(offset, size)]
 
+    async def found(self, text: str) -> list[Row]:
+        """The rows in which every word of a search is found: in the id, the title, or a value before or after."""
+        words = text.casefold().split()
+        found: list[Row] = []
+        for rows in self.batches(_SEARCH_ROWS):
+            found += [row for row in rows if self._fits(row, words)]
+            await asyncio.sleep(0)  # others have their turn while 100,000 records are looked through
+        return found
+
+    def _fits(self, row: Row, words: Sequence[str]) -> bool:
+        title = title_of(self._guard.target(row.target), row, None)
+        values = [row.past.id, row.origin, title, *_texts(row.past.before), *_texts(row.past.after)]
+        text = "\n".join(values).casefold()
+        return all(word in text for word in words)
+
     def ranks(self) -> list[int]:
         return sorted(self._ranks)
 
@@ -195,6 +226,21 @@ class Plan:
             return row
         id_, created = found
         return replace(row, past=replace(row.past, id=id_ or ""), search=None if id_ else created, since=None)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every value that an image holds, as text, lists and objects within it included."""
+    match value:
+        case None | bool():
+            pass
+        case dict():
+            for each in value.values():
+                yield from _texts(each)
+        case list():
+            for each in value:
+                yield from _texts(each)
+        case _:
+            yield str(value)
 
 
 def refuse_unknown_operations(state: RunState, narrowing: Narrowing) -> None:

@@ -20,14 +20,17 @@ from guard.flows.recover import Recovery
 from guard.hooks.folder import Folder
 from guard.hooks.reading import Known
 from guard.store.base import StoreError
+from guard.web import revert_pages, run_pages, signing
 from guard.web.admission import Admission
 from guard.web.callers import Callers
 from guard.web.hooks import hook, scenarios
 from guard.web.operations import operations
+from guard.web.pages import page
 from guard.web.passing import passing
+from guard.web.plans import Plans
 from guard.web.problems import Json, guard_error, http_error, internal_error, store_error
-from guard.web.revert import carry_out, show
 from guard.web.runs import changes, run, runs, stop_run
+from guard.web.sessions import Sessions
 from guard.web.subscriptions import subscribe, subscriptions, unsubscribe
 from guard.web.watching import events
 
@@ -54,6 +57,7 @@ def create_app(guard: Guard) -> Starlette:
                 task.cancel()
             await asyncio.gather(*unasked, return_exceptions=True)
             await guard.close()
+            app.state.plans.close()
 
     app = Starlette(
         routes=[
@@ -70,8 +74,19 @@ def create_app(guard: Guard) -> Starlette:
             Route("/v1/subscriptions", subscriptions),
             Route("/v1/subscriptions", subscribe, methods=["POST"]),
             Route("/v1/subscriptions/{subscription}", unsubscribe, methods=["DELETE"]),
-            Route("/revert/{token}", show),
-            Route("/revert/{token}", carry_out, methods=["POST"]),
+            Route("/revert", resume),
+            Route("/revert/{token}", revert_pages.show),
+            Route("/revert/{token}", revert_pages.carry_out, methods=["POST"]),
+            Route("/revert/{token}/report", revert_pages.report),
+            Route("/revert/{token}/events", revert_pages.events),
+            Route("/", run_pages.runs),
+            Route("/runs/{run}", run_pages.run),
+            Route("/runs/{run}/events", run_pages.events),
+            Route("/runs/{run}/changes.csv", run_pages.export),
+            Route("/runs/{run}/stop", run_pages.stop, methods=["POST"]),
+            Route("/sign-in", signing.show),
+            Route("/sign-in", signing.sign_in, methods=["POST"]),
+            Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/healthz", healthz),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
@@ -87,7 +102,14 @@ def create_app(guard: Guard) -> Starlette:
     app.state.guard = guard
     app.state.hooks = hooks
     app.state.callers = Callers(guard.settings)
+    app.state.sessions = Sessions(guard.settings, app.state.callers, guard.now)
+    app.state.plans = Plans(guard)
     return app
+
+
+async def resume(request: Request) -> Response:
+    """Where the page of a revert shows itself without its token; a script leads back to it when it is loaded anew."""
+    return page(request, "resume.html", {})
 
 
 async def healthz(_: Request) -> Response:

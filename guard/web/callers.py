@@ -26,6 +26,10 @@ class Callers:
     def known(self, request: HTTPConnection) -> ClientSettings | None:
         """Who sent this request, where its key tells."""
         given = request.headers.get("guard-key") or _bearer(request.headers.get("authorization", ""))
+        return self.of_key(given)
+
+    def of_key(self, given: str) -> ClientSettings | None:
+        """The client whose key this is."""
         digest = _digest(given)
         # All are compared, so that the time taken does not tell which one nearly fitted.
         matching = [client for known, client in self._clients if hmac.compare_digest(known, digest)]
