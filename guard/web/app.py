@@ -20,6 +20,7 @@ from guard.flows.recover import Recovery
 from guard.store.base import StoreError
 from guard.web.admission import Admission
 from guard.web.callers import Callers
+from guard.web.checkpoints import checkpoints, seal_run
 from guard.web.operations import operations
 from guard.web.passing import passing
 from guard.web.problems import Json, guard_error, http_error, internal_error, store_error
@@ -50,11 +51,13 @@ def create_app(guard: Guard) -> Starlette:
             Route("/to/{target}", passing, methods=_METHODS),
             Route("/to/{target}/{path:path}", passing, methods=_METHODS),
             Route("/v1/operations", operations, methods=["POST"]),
+            Route("/v1/checkpoints", checkpoints, methods=["POST"]),
             Route("/v1/runs", runs),
             Route("/v1/runs/{run}", run),
             Route("/v1/runs/{run}/changes", changes),
             Route("/v1/runs/{run}/events", events),
             Route("/v1/runs/{run}/stop", stop_run, methods=["POST"]),
+            Route("/v1/runs/{run}/seal", seal_run, methods=["POST"]),
             Route("/revert/{token}", show),
             Route("/revert/{token}", carry_out, methods=["POST"]),
             Route("/healthz", healthz),
