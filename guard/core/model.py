@@ -88,6 +88,7 @@ class Status(StrEnum):
     APPLIED = "applied"
     FAILED = "failed"
     UNKNOWN = "unknown"  # in doubt: sent, and the outcome is not known
+    UNCHANGED = "unchanged"  # of a bracket: at the seal as it was at the checkpoint
 
 
 class Outcome(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):

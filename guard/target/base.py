@@ -25,6 +25,14 @@ def always() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Meant:
+    """Ids of some of the records that a filter means, and how many it means in all, where the target tells."""
+
+    ids: Sequence[str]
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Calls:
     """Calls of a vendor's API, as far as they are known before anything is read."""
 
@@ -162,6 +170,24 @@ class Target(Protocol):
 
     async def read(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, Image]:
         """What the records hold now, for showing. Raises Unavailable; `some`: as Work.look does."""
+        ...
+
+    def named(self, resource: str, id_: Any) -> str:
+        """The id of a record as a caller gives it, as Guard keeps it; `resource` was opened before. Raises Refused
+        where no record can have it."""
+        ...
+
+    async def seen(self, resource: str, ids: Sequence[str]) -> list[tuple[str, Image]]:
+        """What the records hold now, each under the id by which the target itself calls it. Raises Unavailable."""
+        ...
+
+    def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:
+        """The records that a filter in the target's own words means, some at a time. Raises Refused (it has no filters,
+        or not such a one), Unavailable."""
+        ...
+
+    def reads(self, resource: str, ids: Sequence[str]) -> int | None:
+        """How many calls read these records; None: nothing is counted here (a database)."""
         ...
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:

@@ -23,6 +23,7 @@ from guard.store.base import StoreError
 from guard.web import revert_pages, run_pages, signing
 from guard.web.admission import Admission
 from guard.web.callers import Callers
+from guard.web.checkpoints import checkpoints, seal_run
 from guard.web.hooks import hook, scenarios
 from guard.web.operations import operations
 from guard.web.pages import page
@@ -66,10 +67,12 @@ def create_app(guard: Guard) -> Starlette:
             Route("/v1/operations", operations, methods=["POST"]),
             Route("/hooks/{name}", hook, methods=["POST"]),
             Route("/v1/scenarios", scenarios),
+            Route("/v1/checkpoints", checkpoints, methods=["POST"]),
             Route("/v1/runs", runs),
             Route("/v1/runs/{run}", run),
             Route("/v1/runs/{run}/changes", changes),
             Route("/v1/runs/{run}/events", events),
+            Route("/v1/runs/{run}/seal", seal_run, methods=["POST"]),
             Route("/v1/runs/{run}/stop", stop_run, methods=["POST"]),
             Route("/v1/subscriptions", subscriptions),
             Route("/v1/subscriptions", subscribe, methods=["POST"]),

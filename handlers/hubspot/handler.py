@@ -156,6 +156,9 @@ class HubSpot(Handler):
             raise Refused("invalid_record", "The update names no property.")
         return Change(resource=resource, action=action, id=id_, fields=fields)
 
+    def named(self, resource: str, id_: Any) -> str:
+        return links.link_id(id_, self._account.types) if resource == LINKS else record_id(id_)
+
     # HubSpot's own requests
 
     def changes(self, route: Route, request: Request) -> list[Change]:
