@@ -37,10 +37,16 @@ REPLY_BYTES_MAX = 32 * 1024 * 1024
 """A vendor's answer that Guard must understand."""
 
 REQUESTS_MAX = 200
-"""Requests at once; the next one gets 503."""
+"""Requests at once; the next ones stand in line."""
 
-RUNS_MAX = 200
-"""Runs and reverts that one process works at, those that nobody waits for included."""
+LINE_MAX = 2000
+"""Requests in line, with nothing of them read; the next one gets 503."""
+
+LINE_S = 20.0
+"""Longest stand in line before the 503: less than the tools wait for an answer, which is 30 s and more."""
+
+RUNS_MAX = REQUESTS_MAX + 200
+"""Runs and reverts that one process works at: those of the requests at once, and others that nobody waits for."""
 
 STREAMS_MAX = 50
 """Of the requests at once, those that watch a run's progress."""

@@ -96,7 +96,8 @@ async def answer(guard: Guard, run: str, op: str | None = None) -> dict[str, Any
     with guard.journals.use(run) as journal:
         state = await journal.catch_up()
         operations = [state.operations[op]] if op else list(state.operations.values())
-        return summary(guard, state, operations) | {"failures": await failures(guard, journal, operations)}
+        of_one = {"operation": op} if op else {}
+        return summary(guard, state, operations) | of_one | {"failures": await failures(guard, journal, operations)}
 
 
 async def told(guard: Guard, run: str, telling: Awaitable[T]) -> T:

@@ -21,6 +21,7 @@ from guard.flows.passthrough import Answer, pass_through
 from guard.target.base import MayWrite
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
+from guard.web.admission import GOES_ON
 from guard.web.bodies import parts as received
 from guard.web.callers import Callers, refuse_foreign
 from guard.web.operations import idempotency_key_of, is_dry_run, key_header
@@ -178,7 +179,7 @@ async def _write(
             answer = Answer(response.status_code, body, _kept(headers, target))
             return answer, Reply(response.status_code, body, headers)
 
-    run, op, answer = await pass_through(guard, asked, target, changes, forward)
+    run, op, answer, request.scope[GOES_ON] = await pass_through(guard, asked, target, changes, forward)
     with guard.journals.use(run) as journal:
         state = journal.state
         told = {

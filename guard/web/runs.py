@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from guard.core.errors import Refused
-from guard.core.ids import index_key, is_run_id
+from guard.core.ids import derived_run_id, index_key, is_run_id
 from guard.core.lifecycle import RunState
 from guard.core.limits import PAGE_RECORDS_MAX
 from guard.core.model import Image
@@ -28,11 +28,18 @@ _RUNS_LOOKED_AT_MAX = 2000
 
 
 async def runs(request: Request) -> Response:
-    """Newest first. `target`, `since` and `until` narrow; the answer's next_after, as `after`, goes on."""
+    """Newest first. `target`, `since` and `until` narrow; the answer's next_after, as `after`, goes on.
+
+    `run_key` finds the one run that this client began under it, for whoever knows the scenario's execution alone.
+    """
+    guard: Guard = request.app.state.guard
+    client = _client(request)
     query = request.query_params
+    if key := query.get("run_key", "").strip():
+        return Json({"runs": await _by_key(guard, client, key), "next_after": None})
     found, after = await listed(
-        request.app.state.guard,
-        _client(request),
+        guard,
+        client,
         lambda _, targets: query.get("target") in (None, *targets),
         since=instant(query.get("since"), "since"),
         until=instant(query.get("until"), "until"),
@@ -70,6 +77,14 @@ async def listed(
                 found.append(told)
     more = last is not None and (len(found) >= limit or looked_at >= _RUNS_LOOKED_AT_MAX)
     return found, last.removeprefix("index/") if more and last else None
+
+
+async def _by_key(guard: Guard, client: ClientSettings, key: str) -> list[dict[str, Any]]:
+    try:
+        state = await guard.journals.state(derived_run_id("run key", client.name, key))
+    except Refused:
+        return []
+    return [summary(guard, state, list(state.operations.values()))] if _visible(client, state) else []
 
 
 async def run(request: Request) -> Response:
