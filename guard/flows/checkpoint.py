@@ -17,6 +17,7 @@ from guard.core.entries import Event, pack
 from guard.core.errors import CODES, Conflict, GuardError, Refused, Unavailable
 from guard.core.lifecycle import Illegal, OperationState
 from guard.core.limits import CHUNKS_IN_FLIGHT_MAX
+from guard.flows.callback import heard
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.operation import Asked, Screen, begin, finish
@@ -215,4 +216,4 @@ class _Taking:
         status = "stopped" if self._journal.closed.is_set() else "failed"
         ended = self._lease.event("ended", status=status, records=len(self._ids), problem=problem)
         with suppress(Unavailable):  # the store may be what failed: then the sweeper ends it
-            await self._journal.append(ended)
+            await self._journal.append(await heard(self._guard, self._journal.state, ended))

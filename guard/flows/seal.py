@@ -19,7 +19,7 @@ from guard.core.errors import Conflict, GuardError, Refused, Unavailable
 from guard.core.lifecycle import ChunkState, Illegal, OperationState, RunState
 from guard.core.limits import CHUNKS_IN_FLIGHT_MAX, CLOCK_SKEW_S
 from guard.core.model import Image, Outcome, Reversal, Reversibility, Status, Touched
-from guard.flows.callback import call_back
+from guard.flows.callback import heard
 from guard.flows.guard import Guard
 from guard.flows.history import failures, summary
 from guard.flows.lease import Lease
@@ -46,7 +46,6 @@ async def seal(guard: Guard, run: str) -> None:
         state = await journal.catch_up()
         refuse_unsealable(guard, state)
         await seal_all(guard, journal)
-        await call_back(guard, journal)
         await finish(guard, journal, shared=True)
 
 
@@ -120,7 +119,8 @@ async def give_up(guard: Guard, journal: Journal, op: str) -> None:
     try:
         lease = await Lease.take(guard, journal, op)
         records = journal.state.operations[op].begun["records"]
-        await journal.append(lease.event("ended", status=status, records=records, recovered=True))
+        ended = lease.event("ended", status=status, records=records, recovered=True)
+        await journal.append(await heard(guard, journal.state, ended))
     finally:
         guard.driven[(journal.run, op)] -= 1
 
@@ -169,7 +169,7 @@ class _Sealing:
                 under_way.start(self._seal_chunk(number, self._operation.chunks[number]))
         if self._operation.begun["bracket"]["where"] is not None:
             await self._look_for_created()
-        await self._journal.append(self._ended())
+        await self._journal.append(await heard(self._guard, self._journal.state, self._ended()))
 
     async def _seal_chunk(self, number: int, chunk: ChunkState) -> None:
         touched = await self._journal.lines(chunk.began, Touched)
