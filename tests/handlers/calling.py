@@ -7,7 +7,8 @@ import pytest
 from guard.core.errors import Refused
 from guard.core.model import Action, Change, Image, Restore, Reversibility
 from handlers.base import READ, WRITE, Request, Traits
-from tests.handlers.joining import Ask, Joining, Sample, Served, record
+from tests.handlers.joining import Ask, Joining, Served
+from tests.handlers.samples import Sample, record
 
 HOSTILE_IDS = ("../x", "..", "a/b", "a?b=1", "a#b", "a%2fb", "", " ", "a b", "\u00e9", "a\n")
 
