@@ -1,8 +1,7 @@
 """How many calls an operation and its revert will take, counted beforehand with the handler's own hooks."""
 
 import math
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -12,37 +11,31 @@ from guard.core.model import (
     Image,
     Reversibility,
 )
-from guard.target.base import Calls, by_resource, keys_of
+from guard.target.base import Ask, Calls, by_resource, keys_of
 from guard.target.siblings import Siblings
-from handlers.base import (
-    Call,
-    Handler,
-    Reply,
-)
-
-Answer = Callable[[Call], Coroutine[Any, Any, Reply]]
+from handlers.base import Handler
 
 
-def calls(handler: Handler, answer: Answer, changes: Sequence[Change]) -> Calls:
+def calls(handler: Handler, ask: Ask, changes: Sequence[Change]) -> Calls:
     """Counted with the handler's own hooks. An upsert counts as the update of a record that is found."""
     finds = len(handler.finds([c for c in changes if c.action is Action.UPSERT and not c.id]))
     named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
     made = [change for change in named if change.action is Action.CREATE]
     there = [change for change in named if change.action is not Action.CREATE]
-    run = finds + _reads(handler, there) + _lists(handler, answer, named) + _writes(handler, named)
+    run = finds + _reads(handler, there) + _lists(handler, ask, named) + _writes(handler, named)
     back = [c for c in named if handler.reversal(c, None).level is not Reversibility.NONE]
     checks = sum(len(handler.all_attachments(name, ids)) for name, ids in by_resource(keys_of(made)).items())
     undoing = [_undoing(change) for change in back]
-    return Calls(run, _reads(handler, back) + checks + _lists(handler, answer, undoing) + _writes(handler, undoing))
+    return Calls(run, _reads(handler, back) + checks + _lists(handler, ask, undoing) + _writes(handler, undoing))
 
 
 def _reads(handler: Handler, changes: Sequence[Change]) -> int:
     return sum(len(handler.read(resource, ids)) for resource, ids in by_resource(keys_of(changes)).items())
 
 
-def _lists(handler: Handler, answer: Answer, changes: Sequence[Change]) -> int:
+def _lists(handler: Handler, ask: Ask, changes: Sequence[Change]) -> int:
     """The calls that show what is there before something is created."""
-    return len(Siblings(handler, answer).keys(changes))
+    return len(Siblings(handler, ask).keys(changes))
 
 
 def _writes(handler: Handler, changes: Sequence[Change]) -> int:
