@@ -89,7 +89,7 @@ class TestKintoBySettings(HandlerConformance):
         Sample(
             resource=name,
             id=f"{name}1",
-            # What is cleared by null holds a null from then on, so that only records that are replaced are as they were.
+            # What is cleared by null holds a null from then on: only what is replaced can be empty as it was.
             update={"name": "Wrong", "age": None, "labels": ["ruined"], **({"phone": "0"} if name == "people" else {})},
             theirs={"name": "Ann"},
             others={"email": "ann@example.com"},
