@@ -207,6 +207,25 @@ class TakingBack(Undoing, Joining):
         assert back or (not self.dated and self.route(whole)[0].action == "create")
         assert report["status"] == ("reverted" if back else "partly_reverted")
 
+    async def test_a_credential_that_ends_in_mid_run_leaves_everything_accounted_for(
+        self, world: World, sample: Sample
+    ) -> None:
+        """It ends among the writes of those vendors that take few records a call, and before all of the others'."""
+        before, ids = self.state(world), list(self.state(world)[sample.resource])
+        await self.asked(world, sample, "update", dry_run=True)  # definitions of fields are read
+        reads = self.fewest_reads(sample.resource, ids)
+        await world.fault(kind="status", status=401, body={}, times=-1, after=reads + len(ids) // 2)
+        fields = {n: v for n, v in sample.update.items() if n not in self.handler.resources[sample.resource].sets}
+        body = {**self.operation(sample, "update"), "records": [{"id": id_, "fields": fields} for id_ in ids]}
+        answer = (await world.http.post("/v1/operations", json=body)).json()
+        world.sandbox.faults.clear()
+
+        # A refusal that does not bear the vendor's own words may be somebody else's: in doubt, until it can be read.
+        told = [answer[f"records_{what}"] for what in ("applied", "failed", "in_doubt")]
+        assert sum(told) == answer["records_total"] == len(ids)
+        report = await world.revert(answer)
+        assert (report["records_restored"], self.state(world)) == (answer["records_applied"], before)
+
     async def test_what_cannot_be_read_is_not_written(self, world: World, sample: Sample) -> None:
         call, _ = self.handler.read(sample.resource, [sample.id])[0]
         before = self.state(world)

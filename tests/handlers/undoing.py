@@ -110,6 +110,19 @@ class Undoing(Member):
 
         assert (report["status"], report["records_restored"], await self.held(world)) == ("reverted", 1, before)
 
+    async def test_an_id_of_another_kind_of_record_is_refused_or_not_found_and_nothing_is_written(
+        self, world: Place, sample: Sample
+    ) -> None:
+        before = await self.held(world)
+        for other in self.samples:
+            if other.id in before[sample.resource]:
+                continue  # the same record, or one that has the same number
+            reply = await world.http.post("/v1/operations", json=self.operation(sample, "update", id=other.id))
+            told = reply.json()
+            assert (reply.status_code, await self.held(world)) == (422, before)
+            codes = [told["code"], *(each["code"] for each in told.get("failures", []))]
+            assert codes in (["invalid_record"], ["operation_failed", "not_found"])
+
     @pytest.mark.parametrize(("edited", "conflicts"), [("others", 0), ("theirs", 1), ("both", 1)])
     async def test_edits_of_others_survive_and_only_the_same_field_is_a_conflict(
         self, world: Place, sample: Sample, edited: str, conflicts: int
@@ -176,10 +189,14 @@ class Undoing(Member):
         self, world: Place, sample: Sample, action: str, *, accept: bool = True, dry_run: bool = False
     ) -> dict[str, Any]:
         """Answer or problem of the sample's operation."""
-        body = {"target": "crm", "resource": sample.resource, "action": action, "records": [record(sample, action)]}
         how = {"accept_irreversible": accept, "dry_run": dry_run}
-        reply = await world.http.post("/v1/operations", json={**body, **how})
+        reply = await world.http.post("/v1/operations", json={**self.operation(sample, action), **how})
         return dict(reply.json())
+
+    def operation(self, sample: Sample, action: str, **named: Any) -> dict[str, Any]:
+        """The body of POST /v1/operations. `named` are members of its one record, in place of the sample's own."""
+        records = [{**record(sample, action), **named}]
+        return {"target": "crm", "resource": sample.resource, "action": action, "records": records}
 
     def assert_back(self, sample: Sample, action: str, before: State, now: State) -> None:
         """Everything is as it was."""
