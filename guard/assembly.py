@@ -17,6 +17,9 @@ from guard.target.postgresql import PostgresTarget
 from handlers import HANDLERS
 from handlers.base import Limits
 
+DATABASES: dict[str, type[PostgresTarget]] = {"postgresql": PostgresTarget}
+"""Kinds of target that are no vendor's API, and so have no handler."""
+
 
 def assemble(settings: Settings) -> Guard:
     """Raises SettingsError. Nothing is contacted yet."""
@@ -52,15 +55,15 @@ def make_queue(settings: Settings) -> Queue:
 
 
 def make_target(name: str, settings: TargetSettings) -> Target:
-    if settings.handler == "postgresql":
+    if database := DATABASES.get(settings.handler):
         url = settings.credential.get_secret_value()
-        return PostgresTarget(name, url, timeout_s=settings.timeout_s)
+        return database(name, url, timeout_s=settings.timeout_s)
     return _http_target(name, settings)
 
 
 def _http_target(name: str, settings: TargetSettings) -> HttpTarget:
     if settings.handler not in HANDLERS:
-        known = ", ".join(sorted([*HANDLERS, "postgresql"]))
+        known = ", ".join(sorted([*HANDLERS, *DATABASES]))
         raise SettingsError(f"targets.{name}.handler: there is no handler {settings.handler!r}; there are {known}")
     kind = HANDLERS[settings.handler]
     odd = [option for option, value in settings.options.items() if not isinstance(value, str)]

@@ -144,6 +144,8 @@ class Resource:
     """Compared, but no API writes them: a difference there cannot be taken back."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Field -> the resource whose id it holds: a record created again gets its referrers pointed to the new id."""
+    children: Mapping[str, str] = field(default_factory=dict)
+    """Set -> the resource of the records that it lists: they belong to this one, and are written by themselves."""
 
 
 class Verdict(StrEnum):

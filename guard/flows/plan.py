@@ -361,7 +361,7 @@ async def judge_rows(look: Look, target: Target, rows: Sequence[Row], plan: Plan
         row = each
         resource = await plan.resources(target, row.past.resource)
         key = (row.past.resource, row.past.id)
-        image = now.get(key)
+        image = _without_own(target, plan, row, now.get(key), resource)
         if row.past.id and not row.past.lost and key not in now:
             judged.append((row, None, Judgement(Verdict.IN_DOUBT, _UNREADABLE)))
             continue
@@ -388,6 +388,15 @@ def _without_derived(past: Past, resource: Resource) -> Past:
         return past
     written = [name for name in changed_fields(past.before, past.after, resource) if name not in resource.readonly]
     return replace(past, touched=frozenset(written)) if written else past
+
+
+def _without_own(target: Target, plan: Plan, row: Row, now: Image, resource: Resource) -> Image:
+    """A record that the run created, without the children that the run gave it later: they are no edit of others."""
+    if row.past.before is not None or now is None:
+        return now
+    listed = {name: kind for name, kind in resource.children.items() if now.get(name)}
+    others = {n: [id_ for id_ in now[n] if not plan.created(target.name, kind, id_)] for n, kind in listed.items()}
+    return {name: value for name, value in {**now, **others}.items() if name not in listed or value}
 
 
 async def _keep_what_others_use(target: Target, plan: Plan, judged: list[Judged]) -> list[Judged]:

@@ -8,16 +8,19 @@ async with target.work() as work:            # a database: one transaction; an A
     await work.commit()                      # a database: now it is so; an API: nothing
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from guard.core.model import Change, Image, Key, Known, Outcome, Resource, Reversal, Touched
-from handlers.base import Traits
+from handlers.base import Call, Reply, Traits
 
 MayWrite = Callable[[], bool]
+
+Ask = Callable[[Call], Coroutine[Any, Any, Reply]]
+"""Makes a call that reads. Raises Unavailable where no answer can be had."""
 
 
 def always() -> bool:

@@ -40,13 +40,13 @@ from handlers.hubspot.names import (
     LINK_ROUTES,
     LINKS,
     STANDARD,
-    ByObject,
     is_custom,
     named_by_us,
     record_id,
     routes_of,
 )
 from handlers.hubspot.properties import asked, defined, same
+from handlers.open_ended import OpenEnded
 
 _ACTIONS = ("create", "update", "upsert", "delete")
 _DERIVED = {
@@ -95,8 +95,12 @@ class HubSpot(Handler):
         if unknown := set(options) - {"objects"}:
             raise ValueError(f"HubSpot has no option {min(unknown)}; it has objects")
         self._account = account = Account(options.get("objects", ""))
-        self.resources = ByObject({**self.resources, **{n: self._object(n) for n in account.types}}, self._object)
-        self.actions = ByObject({**self.actions, **dict.fromkeys(account.types, _ACTIONS)}, lambda _: _ACTIONS)
+        self.resources = OpenEnded(
+            {**self.resources, **{n: self._object(n) for n in account.types}}, is_custom, self._object
+        )
+        self.actions = OpenEnded(
+            {**self.actions, **dict.fromkeys(account.types, _ACTIONS)}, is_custom, lambda _: _ACTIONS
+        )
         self.routes = (*self.routes, *(route for name in account.types for route in routes_of(name)))
 
     def traits_of(self, resource: str) -> Traits:

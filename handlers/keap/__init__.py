@@ -47,7 +47,10 @@ _DELETION = (
     "Keap's API cannot bring a deleted record back. A revert creates it again, with a new id; "
     "what hung on it (notes, tasks, opportunities, orders, the dates of its tags, history) is lost with it."
 )
-_TAG = "A tag that is applied again has a new date, and may start again the automations that start with it."
+_TAG = (
+    "The tag is applied again, to the same contacts. What is lost is the date at which it was first applied: Keap "
+    "takes no date with a tag, so it shows that of the revert. Automations that start with the tag may start once more."
+)
 _CONSENT = "A reason for opting in changes the consent to marketing e-mails, and no API writes the former one back."
 _UNSEEN = "Keap did not show what these lists held before, so that nobody could put it back: "
 

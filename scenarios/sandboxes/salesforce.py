@@ -48,7 +48,6 @@ from scenarios.sandboxes.common import (
     Table,
     Vendor,
     sandbox_app,
-    serve,
 )
 from scenarios.sandboxes.salesforce_soql import parse
 
@@ -647,8 +646,3 @@ def create_app(
     """
     vendor = Salesforce(records=records, seed=seed, token=token, settings=settings or Settings())
     return sandbox_app(vendor, latency_s=latency_s, limits=limits)
-
-
-def run(port: int, records: int, latency_s: float, seed: int, host: str = "127.0.0.1") -> None:
-    """Serve until interrupted; prints one line with the URL when ready. Port 0 takes a free one."""
-    serve(create_app(records=records, seed=seed, latency_s=latency_s), "salesforce", host=host, port=port)

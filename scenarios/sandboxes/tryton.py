@@ -24,10 +24,8 @@ from typing import Any
 import orjson
 from starlette.applications import Starlette
 
-from scenarios.sandboxes import common
 from scenarios.sandboxes.common import (
     Limiter,
-    RateLimits,
     Reply,
     Request,
     Routes,
@@ -431,10 +429,6 @@ def _page(status: int) -> Reply:
     return Reply(status, b"" if status == 401 else page.encode(), b"text/html; charset=utf-8")
 
 
-def create_app(records: int = 100, *, latency_s: float = 0.0, limits: RateLimits | None = None) -> Starlette:
-    return sandbox_app(Tryton(records), latency_s=latency_s, limits=limits)
-
-
-def run(port: int, records: int, latency_s: float) -> None:
-    """Serve until interrupted; prints one line with the URL when ready."""
-    common.serve(create_app(records, latency_s=latency_s), "tryton", host="127.0.0.1", port=port)
+def create_app(*, records: int = 100, latency_s: float = 0.0) -> Starlette:
+    """The sandbox with `records` parties; a system of one's own has no limits."""
+    return sandbox_app(Tryton(records), latency_s=latency_s, limits=None)

@@ -111,7 +111,7 @@ def sandbox_process(records: int, latency_ms: int) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     options = {"--port": port, "--records": records, "--latency-ms": latency_ms, "--rate-limit": "off"}
-    command = [sys.executable, "-m", "scenarios.sandboxes.highlevel", *(str(p) for o in options.items() for p in o)]
+    command = [sys.executable, "-m", "scenarios.sandboxes", "highlevel", *(str(p) for o in options.items() for p in o)]
     with process(command, {}, f"{url}/_sandbox/counts"):
         yield url
 
