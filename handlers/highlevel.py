@@ -25,6 +25,7 @@ from guard.core.model import (
     Reversibility,
     Status,
 )
+from handlers import highlevel_filters
 from handlers.base import (
     CREATED_INSTEAD,
     DUPLICATE,
@@ -35,6 +36,7 @@ from handlers.base import (
     Handler,
     LimitHeaders,
     Limits,
+    Page,
     Reply,
     Request,
     Route,
@@ -260,6 +262,13 @@ class HighLevel(Handler):
             image = _canonical_found(found)
             return {} if image is None else {id_: None if found.get("deleted") is True else image}
         return {id_: None} if _says_missing(reply) else {}
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        return highlevel_filters.search(self._location, resource, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del where
+        return highlevel_filters.page(resource, reply)
 
     def find(self, change: Change) -> Call | None:
         fields = change.fields

@@ -157,11 +157,17 @@ class HttpTarget:
             reply = await self.answer(self.handler.search(resource, where, cursor))
             page = self.handler.page(resource, where, reply)
             if page is None:
-                raise self._unreadable(reply)
-            yield Meant(page.ids, page.total)
+                raise self._no_page(reply)
+            yield Meant([self.named(resource, id_) for id_ in page.ids], page.total)
             if page.cursor is None or page.cursor == cursor:
                 return
             cursor = page.cursor
+
+    def _no_page(self, reply: Reply) -> GuardError:
+        if 400 <= reply.status < 500 and reply.status not in (408, 429) and not self.handler.denies(reply):
+            detail = f"{self.name} does not take this filter (it answered {reply.status}). Nothing was written."
+            return Refused("invalid_request", detail)
+        return self._unreadable(reply)
 
     def reads(self, resource: str, ids: Sequence[str]) -> int:
         return len(self.handler.read(resource, ids))
