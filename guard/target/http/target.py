@@ -147,8 +147,8 @@ class HttpTarget:
     def named(self, resource: str, id_: Any) -> str:
         return self.handler.named(resource, id_)
 
-    async def seen(self, resource: str, ids: Sequence[str]) -> list[tuple[str, Image]]:
-        return list((await self.read(resource, ids)).items())
+    async def seen(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, tuple[str, Image]]:
+        return {id_: (id_, image) for id_, image in (await self.read(resource, ids, some=some)).items()}
 
     async def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:
         await self.definitions.ensure(resource)
