@@ -47,8 +47,9 @@ def page(resource: str, reply: Reply) -> Page | None:
     total = reply.part("total") if resource == "contacts" else reply.part("meta", "total")
     cursor = None
     if len(rows) == PAGE_RECORDS:
-        meta = reply.part("meta")
-        cursor = rows[-1].get("searchAfter") if resource == "contacts" else _after(meta)
+        cursor = rows[-1].get("searchAfter") if resource == "contacts" else _after(reply.part("meta"))
+        if resource == "contacts" and not cursor:  # there may be more, and nothing tells where
+            return None
     return Page(ids, cursor, total if isinstance(total, int) else None)
 
 
