@@ -78,8 +78,9 @@ def search(account: Account, resource: str, where: Mapping[str, Any], cursor: An
         raise Refused("invalid_request", "A filter of HubSpot has filterGroups, query, or both.")
     if not isinstance(where.get("filterGroups") or [], list) or not isinstance(where.get("query") or "", str):
         raise Refused("invalid_request", "filterGroups is a list, and query a text, as HubSpot's search takes them.")
-    after = {"after": cursor} if cursor else {}
-    body = {**where, "properties": ["hs_object_id"], "limit": SEARCH_MAX, **after}
+    # All of these are required, says HubSpot's own file.
+    paged = {"after": cursor or "0", "limit": SEARCH_MAX, "sorts": [], "properties": ["hs_object_id"]}
+    body = {"filterGroups": [], **where, **paged}
     return Call(method="POST", path=f"/crm/v3/objects/{account.path(resource)}/search", body=body, repeatable=True)
 
 
