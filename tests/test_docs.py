@@ -28,6 +28,7 @@ from guard.settings import (
     parse,
 )
 from guard.store.base import Unavailable
+from guard.web.checkpoints import CheckpointModel
 from guard.web.operations import OperationModel
 from guard.web.revert import RevertModel
 from guard.web.subscriptions import SubscriptionModel
@@ -237,7 +238,12 @@ async def answers(world: World) -> list[dict[str, Any]]:
     recreated = await world.revert(deleted)
     again = await world.http.get(f"/v1/runs/{recreated['id']}/changes")
     dry = await world.operate("update", records, dry_run=True)
-    told = [reply.json() for reply in (*gets, again, await world.http.get("/v1/runs"))]
+    asked = {"target": "crm", "resource": "contacts", "ids": [one]}
+    foreseen = await world.http.post("/v1/checkpoints", json={**asked, "dry_run": True})
+    checkpoint = await world.http.post("/v1/checkpoints", json=asked)
+    sealed = await world.http.post(path_of(checkpoint.json()["seal_url"]))
+    bracket = (foreseen, checkpoint, sealed)
+    told = [reply.json() for reply in (*gets, again, *bracket, await world.http.get("/v1/runs"))]
     after = (await world.http.get(f"/v1/runs/{done['id']}")).json()
     return [done, deleted, plan, report, recreated, dry, after, *told]
 
@@ -252,7 +258,8 @@ async def test_every_member_of_an_answer_is_documented_and_none_is_shown_that_is
 
 
 def test_every_member_of_a_request_is_documented() -> None:
-    members = {*OperationModel.model_fields, *RevertModel.model_fields, *SubscriptionModel.model_fields}
+    models = (OperationModel, CheckpointModel, RevertModel, SubscriptionModel)
+    members = {name for model in models for name in model.model_fields}
     assert [name for name in sorted(members) if f"`{name}`" not in API.read_text()] == []
 
 

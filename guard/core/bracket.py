@@ -23,12 +23,12 @@ def watched(resource: str, id_: str, image: Image) -> Touched:
     return Touched(Change(resource=resource, action=Action.UPDATE, id=id_), image)
 
 
-def sealed(touched: Touched, now: Image, resource: Resource) -> Outcome:
+def sealed(touched: Touched, id_: str, now: Image, resource: Resource) -> Outcome:
     """What the seal says of a record."""
     same = (touched.before is None) == (now is None) and not changed_fields(touched.before, now, resource)
     if same:
-        return Outcome(status=Status.UNCHANGED, id=touched.change.id)
-    return Outcome(status=Status.APPLIED, id=touched.change.id, after=now, sealed=True)
+        return Outcome(status=Status.UNCHANGED, id=id_)
+    return Outcome(status=Status.APPLIED, id=id_, after=now, sealed=True)
 
 
 def told(touched: Touched, outcome: Outcome) -> Touched:

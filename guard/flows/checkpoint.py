@@ -204,7 +204,7 @@ class _Taking:
 
     async def _watch(self, number: int, ids: list[str]) -> None:
         seen = await self._target.seen(self._resource, ids)
-        touched = [watched(self._resource, id_, image) for id_, image in seen]
+        touched = [watched(self._resource, id_, image) for id_, image in seen.values()]
         packed = pack(touched)
         await self._journal.store_lines(packed)
         absent = sum(each.before is None for each in touched)

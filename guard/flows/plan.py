@@ -376,7 +376,7 @@ async def judge_rows(look: Look, target: Target, rows: Sequence[Row], plan: Plan
 def _sealed_now(target: Target, past: Past, now: Image, resource: Resource) -> Past:
     """As it would be if the bracket were sealed at this moment."""
     touched = bracket.watched(past.resource, past.id, past.before)
-    outcome = bracket.sealed(touched, now, resource)
+    outcome = bracket.sealed(touched, past.id, now, resource)
     found = past_of(target, bracket.told(touched, outcome), outcome, between=True)
     return _without_derived(found or replace(past, unsealed=False, after=past.before), resource)
 

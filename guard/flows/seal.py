@@ -8,7 +8,7 @@ the bracket standing.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -173,18 +173,20 @@ class _Sealing:
 
     async def _seal_chunk(self, number: int, chunk: ChunkState) -> None:
         touched = await self._journal.lines(chunk.began, Touched)
-        now = await self._target.read(self._resource.name, [str(t.change.id) for t in touched], some=not self._strict)
+        ids = [str(each.change.id) for each in touched]
+        now = await self._target.seen(self._resource.name, ids, some=not self._strict)
         outcomes = [self._outcome(each, now) for each in touched]
         self._read += len(touched)
         event, packed = self._event(number, touched, outcomes)
         await self._journal.store_lines(packed)
         await self._journal.append(event)
 
-    def _outcome(self, touched: Touched, now: dict[str, Image]) -> Outcome:
-        id_ = str(touched.change.id)
-        if id_ not in now:
-            return Outcome(status=Status.UNKNOWN, id=id_, failure=UNREADABLE)
-        return sealed(touched, now[id_], self._resource)
+    def _outcome(self, touched: Touched, now: Mapping[str, tuple[str, Image]]) -> Outcome:
+        asked = str(touched.change.id)
+        if asked not in now:
+            return Outcome(status=Status.UNKNOWN, id=asked, failure=UNREADABLE)
+        id_, image = now[asked]
+        return sealed(touched, id_, image, self._resource)
 
     def _event(self, number: int, touched: Sequence[Touched], outcomes: Sequence[Outcome]) -> tuple[Event, Any]:
         for each, outcome in zip(touched, outcomes, strict=True):
@@ -232,7 +234,7 @@ class _Sealing:
         touched = [watched(name, id_, None) for id_ in made]
         before = pack(touched)
         number = max(self._operation.chunks, default=-1) + 1
-        outcomes = [sealed(each, made[str(each.change.id)], self._resource) for each in touched]
+        outcomes = [sealed(each, id_, made[id_], self._resource) for each, id_ in zip(touched, made, strict=True)]
         event, after = self._event(number, touched, outcomes)
         for packed in (before, after):
             await self._journal.store_lines(packed)

@@ -180,8 +180,8 @@ class Target(Protocol):
         where no record can have it."""
         ...
 
-    async def seen(self, resource: str, ids: Sequence[str]) -> list[tuple[str, Image]]:
-        """What the records hold now, each under the id by which the target itself calls it. Raises Unavailable."""
+    async def seen(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, tuple[str, Image]]:
+        """As `read`, with the id by which the target itself calls each record. (To a database 007 is 7.)"""
         ...
 
     def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:

@@ -29,6 +29,7 @@ from handlers.base import (
     Handler,
     LimitHeaders,
     Limits,
+    Page,
     Reply,
     Request,
     Route,
@@ -36,7 +37,7 @@ from handlers.base import (
     Write,
     refuse_unknown_action,
 )
-from handlers.highlevel import alike, answers, calls, requests
+from handlers.highlevel import alike, answers, calls, filters, requests
 from handlers.highlevel.requests import VERSION, business_of, id_of, no_field, set_change
 from handlers.highlevel.shapes import canonical_asked, refuse_unwritable, tags_of
 
@@ -158,6 +159,13 @@ class HighLevel(Handler):
 
     def images(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, Image]:
         return answers.images(resource, ids, reply)
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        return filters.search(self._location, resource, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del where
+        return filters.page(resource, reply)
 
     def find(self, change: Change) -> Call | None:
         return calls.search(change, self._location)

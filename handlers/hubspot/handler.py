@@ -24,6 +24,7 @@ from handlers.base import (
     Handler,
     LimitHeaders,
     Limits,
+    Page,
     Reply,
     Request,
     Route,
@@ -205,6 +206,15 @@ class HubSpot(Handler):
         if resource == LINKS:
             return links.images(ids, reply)
         return batches.images(ids, reply, self._account.properties.get(resource))
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        if resource == LINKS:
+            return super().search(resource, where, cursor)
+        return batches.search(self._account, resource, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del resource, where
+        return batches.page(reply)
 
     def find(self, change: Change) -> Call | None:
         calls = self.finds([change])

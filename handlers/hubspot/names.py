@@ -10,6 +10,10 @@ from handlers.base import READ, WRITE, Route
 STANDARD = {"contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-5"}
 LINKS = "associations"
 BATCH_MAX = 100
+SEARCH_MAX = 200
+"""Records of one page of a search."""
+SEARCH_TOTAL_MAX = 10_000
+"""Beyond these a search shows none."""
 """Inputs of one batch call. The vendor's documentation says so; its files name no number."""
 
 _SINGULAR = {"contact": "contacts", "company": "companies", "deal": "deals", "ticket": "tickets"}

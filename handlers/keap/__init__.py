@@ -29,6 +29,7 @@ from handlers.base import (
     Call,
     Handler,
     Limits,
+    Page,
     Reply,
     Request,
     Route,
@@ -39,7 +40,7 @@ from handlers.base import (
 )
 from handlers.keap import alike, answers, shapes
 from handlers.keap.alike import same_text
-from handlers.keap.calls import hanging, identity, listing, tagging, unseen, writing
+from handlers.keap.calls import hanging, identity, listing, meant, tagging, unseen, writing
 from handlers.keap.kinds import CUSTOM, HANGING, IDS_MAX, KINDS, RESOURCES, TAGS
 from handlers.keap.requests import id_of, ids_of, masked, parent_of, tag_change, tag_ids
 
@@ -189,6 +190,14 @@ class Keap(Handler):
 
     def images(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, Image]:
         return answers.images(resource, ids, reply)
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        return meant(resource, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del where
+        rows = answers.listed(resource, reply)
+        return None if rows is None else Page(list(rows), reply.part("next_page_token") or None)
 
     def find(self, change: Change) -> Call | None:
         wanted = identity(change)

@@ -19,7 +19,7 @@ from guard.core.model import (
     Reversal,
     Reversibility,
 )
-from handlers.base import Call, Handler, Limits, Reply, Request, Route, Traits, Write, refuse_unknown_action
+from handlers.base import Call, Handler, Limits, Page, Reply, Request, Route, Traits, Write, refuse_unknown_action
 from handlers.open_ended import OpenEnded
 from handlers.salesforce import answers, objects, passed, soap, soql, values, writing
 from handlers.salesforce.names import (
@@ -223,6 +223,13 @@ class Salesforce(Handler):
                 image = values.image_of(row, known)
                 images |= {} if image is None else {id_: image}
         return images
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        return soql.meant(self._known(resource).name, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del resource, where
+        return soql.page(reply)
 
     def find(self, change: Change) -> Call | None:
         calls = self.finds([change])

@@ -19,7 +19,7 @@ from guard.core.model import (
     Reversal,
     Reversibility,
 )
-from handlers.base import Call, Handler, Limits, Reply, Request, Route, Traits, Write, refuse_unknown_action
+from handlers.base import Call, Handler, Limits, Page, Reply, Request, Route, Traits, Write, refuse_unknown_action
 from handlers.open_ended import OpenEnded
 from handlers.tryton import answers, calls, models
 from handlers.tryton.calls import READ_MAX, STAMP, WRITE_MAX, is_model, record_id
@@ -206,6 +206,25 @@ class Tryton(Handler):
             return None
         images = [image for row in rows if (image := models.image_of(model, row)) is not None]
         return {image["id"]: image for image in images} if len(images) == len(rows) else None
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        """{"domain": [["name", "ilike", "A%"]]}, by ids upwards: so no record is missed while others come and go."""
+        domain = where.get("domain")
+        if set(where) != {"domain"} or not isinstance(domain, list) or not domain:
+            raise Refused("invalid_request", "A filter of Tryton has domain: a list of clauses that is not empty.")
+        context = {**self._context, "active_test": False}
+        params = [[domain, ["id", ">", int(cursor or 0)]], 0, READ_MAX, [["id", "ASC"]], context]
+        return calls.rpc(self._database, f"model.{resource}.search", params, repeatable=True)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        """Raises Refused where Tryton does not know a field or an operator of the domain."""
+        del resource, where
+        if refused := answers.error(reply):
+            raise Refused("invalid_request", f"{refused.message} Nothing was written.")
+        ids = answers.result(reply)
+        if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
+            return None
+        return Page([str(id_) for id_ in ids], ids[-1] if len(ids) == READ_MAX else None)
 
     def find(self, change: Change) -> Call | None:
         """An upsert finds its record by the key of the settings. A creation whose answer was lost is searched by all

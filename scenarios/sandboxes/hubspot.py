@@ -434,8 +434,10 @@ class HubSpot(Vendor):
         filters = [each for group in body.get("filterGroups", []) for each in group["filters"]]
         found = [row for row in rows if all(row.get(f["propertyName"]) == f.get("value") for f in filters)]
         names = body.get("properties") or seeds.DEFAULTS[kind]
-        page = found[: min(int(body.get("limit", 10)), 200)]
-        return Reply.json(200, {"total": len(found), "results": [self._view(kind, row, names) for row in page]})
+        start, size = int(body.get("after", 0)), min(int(body.get("limit", 10)), 200)
+        views = [self._view(kind, row, names) for row in found[start : start + size]]
+        more = {"paging": {"next": {"after": str(start + size)}}} if start + size < len(found) else {}
+        return Reply.json(200, {"total": len(found), "results": views, **more})
 
     def merge(self, request: Request, name: str) -> Reply:
         kind, body = self._kind(name), _body(request)

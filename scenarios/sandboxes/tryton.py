@@ -196,7 +196,7 @@ class Tryton(Vendor):
             rows += [row for id_ in gone if (row := self.store.tables[model].previous[id_])]
         if context.get("active_test", True) and "active" in FIELDS[model]:
             rows = [row for row in rows if row["active"]]
-        found = [int(row["id"]) for row in rows if all(_meets(row, *clause) for clause in domain)]
+        found = [int(row["id"]) for row in rows if _fits(row, domain)]
         return found[:limit]
 
     def _read(self, model: str, params: list[Any], context: Row, stale: bool) -> list[Row]:
@@ -410,9 +410,25 @@ def _linked(there: Sequence[int], commands: Sequence[Any], table: Table) -> list
     return ids
 
 
+def _fits(row: Mapping[str, Any], domain: Sequence[Any]) -> bool:
+    """All of the clauses, or one of them where OR stands first; a clause may be such a list itself."""
+    named = bool(domain) and domain[0] in ("AND", "OR")
+    clauses = domain[1:] if named else domain
+    told = (_fits(row, c) if isinstance(c[0], list) or c[0] in ("AND", "OR") else _meets(row, *c) for c in clauses)
+    return any(told) if named and domain[0] == "OR" else all(told)
+
+
 def _meets(row: Mapping[str, Any], name: str, operator: str, value: Any) -> bool:
     found = int(row["id"]) if name == "id" else row.get(name)
-    return found in value if operator == "in" else bool(found == value)
+    match operator:
+        case "in":
+            return found in value
+        case ">":
+            return found is not None and found > value
+        case "=":
+            return bool(found == value)
+        case _:
+            raise user_error(f'The operator "{operator}" is not known.')
 
 
 def _said(body: bytes) -> Row | None:

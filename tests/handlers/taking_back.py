@@ -12,7 +12,7 @@ import pytest
 
 import handlers
 from guard.assembly import assemble
-from guard.core.model import Restore, Reversibility
+from guard.core.model import Action, Change, Restore, Reversibility
 from guard.settings import LimitSettings
 from handlers.base import Call
 from scenarios.sandboxes.common import Row
@@ -20,7 +20,7 @@ from tests.handlers.joining import Joining, Passed, Served
 from tests.handlers.samples import ACTIONS, Sample, State, Tried
 from tests.handlers.undoing import Undoing
 from tests.handlers.vendor_spec import required
-from tests.world import World, guarded, settings
+from tests.world import World, guarded, path_of, settings
 
 LOST_ANSWERS: list[dict[str, Any]] = [
     # done, and not told
@@ -167,6 +167,40 @@ class TakingBack(Undoing, Joining):
         report = await world.revert(answer)
 
         assert (report["records_conflicted"], self.state(world)) == (0, before)
+
+    async def test_what_changed_between_checkpoint_and_seal_is_taken_back(self, world: World, sample: Sample) -> None:
+        before, ids = self.state(world), list(self.state(world)[sample.resource])
+        told = await self.bracket(world, sample, [*ids, sample.id], {**sample.theirs, **sample.others})
+        assert (told["records_total"], told["records_applied"]) == (len(ids), 1)
+
+        report = await world.revert(told)
+
+        assert (report["status"], report["records_restored"], self.state(world)) == ("reverted", 1, before)
+
+    async def test_what_was_deleted_between_checkpoint_and_seal_comes_back(self, world: World, sample: Sample) -> None:
+        deletion = Change(resource=sample.resource, action=Action.DELETE, id=sample.id)
+        before = self.state(world)
+        told = await self.bracket(world, sample, [sample.id], None)
+        if self.level([deletion]) is Reversibility.NONE:
+            await self.assert_left(world, told)
+            return
+
+        report = await world.revert(told)
+
+        assert (report["status"], report["records_restored"]) == ("reverted", 1)
+        self.assert_back(sample, "delete", before, self.state(world))
+
+    async def bracket(
+        self, world: World, sample: Sample, ids: list[str], edit: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """The answer of a seal, after a native module's write to the sample's record."""
+        asked = {"target": "crm", "resource": sample.resource, "ids": ids}
+        told = (await world.http.post("/v1/checkpoints", json=asked)).json()
+        assert told["status"] == "running", told
+        await world.edit(sample.resource, sample.id, edit)
+        reply = await world.http.post(path_of(told["seal_url"]))
+        assert reply.json()["status"] == "applied", reply.text
+        return dict(reply.json())
 
     @pytest.mark.parametrize("fault", LOST_ANSWERS, ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}")
     async def test_whatever_became_of_the_answer_the_run_is_taken_back(

@@ -147,8 +147,8 @@ class HttpTarget:
     def named(self, resource: str, id_: Any) -> str:
         return self.handler.named(resource, id_)
 
-    async def seen(self, resource: str, ids: Sequence[str]) -> list[tuple[str, Image]]:
-        return list((await self.read(resource, ids)).items())
+    async def seen(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, tuple[str, Image]]:
+        return {id_: (id_, image) for id_, image in (await self.read(resource, ids, some=some)).items()}
 
     async def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:
         await self.definitions.ensure(resource)
@@ -157,11 +157,17 @@ class HttpTarget:
             reply = await self.answer(self.handler.search(resource, where, cursor))
             page = self.handler.page(resource, where, reply)
             if page is None:
-                raise self._unreadable(reply)
-            yield Meant(page.ids, page.total)
+                raise self._no_page(reply)
+            yield Meant([self.named(resource, id_) for id_ in page.ids], page.total)
             if page.cursor is None or page.cursor == cursor:
                 return
             cursor = page.cursor
+
+    def _no_page(self, reply: Reply) -> GuardError:
+        if 400 <= reply.status < 500 and reply.status not in (408, 429) and not self.handler.denies(reply):
+            detail = f"{self.name} does not take this filter (it answered {reply.status}). Nothing was written."
+            return Refused("invalid_request", detail)
+        return self._unreadable(reply)
 
     def reads(self, resource: str, ids: Sequence[str]) -> int:
         return len(self.handler.read(resource, ids))

@@ -128,10 +128,10 @@ class PostgresTarget:
         table = self._database.tables[resource]
         return joined(key_texts(table, id_))
 
-    async def seen(self, resource: str, ids: Sequence[str]) -> list[tuple[str, Image]]:
+    async def seen(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, tuple[str, Image]]:
         table = self._database.tables[resource]
-        images = await self.read(resource, ids)
-        return [(asked if image is None else id_of(table, image), image) for asked, image in images.items()]
+        images = await self.read(resource, ids, some=some)
+        return {asked: (asked if image is None else id_of(table, image), image) for asked, image in images.items()}
 
     async def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:
         async with (
