@@ -65,16 +65,17 @@ def read(file: str, content: bytes, known: Known) -> Hook:
     except tomllib.TOMLDecodeError as error:
         raise Unusable([_not_toml(file, text, str(error))]) from None
     target = tables.get("target")
-    lines = places(text)
     try:
         hook = Hook.model_validate(tables)
     except ValidationError as error:
+        lines = places(text)
         found = [_mistake(file, each, lines) for each in error.errors(include_input=False, include_url=False)]
         raise Unusable(sorted(found, key=lambda each: each.line), target if isinstance(target, str) else "") from None
     except RecursionError:
         raise Unusable([Mistake(file, 1, "its tables are nested too deep")]) from None
-    if wrong := [Mistake(file, line_of((name,), lines), said, name) for name, said in _unknown(hook, known)]:
-        raise Unusable(wrong, hook.target)
+    if unknown := _unknown(hook, known):
+        lines = places(text)
+        raise Unusable([Mistake(file, line_of((name,), lines), said, name) for name, said in unknown], hook.target)
     return hook
 
 
