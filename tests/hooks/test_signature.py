@@ -81,7 +81,7 @@ def test_a_call_is_good_for_five_minutes_around_its_time(seconds: int, *, fits: 
     assert signs(VECTOR, now=later.timestamp()) is fits
 
 
-MALFORMED = {
+MALFORMED: dict[str, dict[str, str | None]] = {
     "no id": {"webhook-id": None},
     "an empty id": {"webhook-id": ""},
     "a blank id": {"webhook-id": " "},
