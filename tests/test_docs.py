@@ -20,6 +20,7 @@ from guard.settings import (
     LimitSettings,
     Policy,
     QueueSettings,
+    ScenarioSettings,
     Server,
     Settings,
     StoreSettings,
@@ -45,6 +46,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "store": StoreSettings,
     "queue": QueueSettings,
     "callbacks": CallbackSettings,
+    "scenarios": ScenarioSettings,
     "clients": ClientSettings,
     "targets": TargetSettings,
     "targets.limits": LimitSettings,
@@ -96,7 +98,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 def test_every_table_of_the_settings_is_looked_at() -> None:
     """A table that is added to the settings has to be added here, too."""
-    assert {"server", "store", "queue", "callbacks", "clients", "targets"} == set(Settings.model_fields)
+    assert {"server", "store", "queue", "callbacks", "scenarios", "clients", "targets"} == set(Settings.model_fields)
     nested = {
         name for model in TABLES.values() for name, field in model.model_fields.items() if is_table(field.annotation)
     }
