@@ -168,15 +168,19 @@ async def test_a_file_that_was_never_good_is_unavailable_to_its_callers_and_unkn
 async def test_the_list_shows_a_key_only_what_it_opens(shared: World) -> None:
     write(folder_of(shared), "theirs", BY_KEY.replace('"crm"', '"other"'))
     write(folder_of(shared), "nobodys", "x =")
+    write(folder_of(shared), "nowhere", BY_KEY.replace('"crm"', '"erp"'))
 
     async def listed(key: dict[str, str]) -> dict[str, str]:
         told = (await shared.http.get("/v1/scenarios", headers=key)).json()["scenarios"]
         return {each["name"]: each["state"] for each in told}
 
     mine, theirs = await listed({}), await listed({"guard-key": OTHER_KEY})
-    assert {"by-key", "signed", "nobodys"} <= set(mine)
+    assert {"by-key", "signed", "nobodys", "nowhere"} <= set(mine)
     assert "theirs" not in mine
-    assert theirs == {"theirs": "serving", "nobodys": "broken"}
+    assert theirs == {"theirs": "serving", "nobodys": "broken", "nowhere": "broken"}
+    told = (await shared.http.get("/v1/scenarios")).text
+    assert "no target 'erp'" in told
+    assert "they have" not in told  # other clients' targets
     assert_problem(await shared.http.get("/v1/scenarios", headers={"guard-key": "wrong"}), "unauthenticated")
 
 
