@@ -194,6 +194,10 @@ async def test_without_settings_there_is_a_sandbox_a_key_and_commands_that_find_
             taken_back = await run(tmp_path, "revert", address)
             assert taken_back.json()["records_restored"] == 1, taken_back
             assert (await run(tmp_path, "check")).status == 0
+            sample = (tmp_path / "guard-data" / "hooks" / "contact-update.sample.json").read_bytes()
+            headers = {"content-type": "application/json"}
+            hooked = (await http.post("/hooks/contact-update", content=sample, headers=headers)).json()
+            assert (hooked["status"], hooked["records_total"]) == ("applied", 3)
     finally:
         serving.terminate()
         await serving.wait()

@@ -21,6 +21,7 @@ from guard.settings import (
     NotifySettings,
     Policy,
     QueueSettings,
+    ScenarioSettings,
     Server,
     Settings,
     StoreSettings,
@@ -49,6 +50,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "queue": QueueSettings,
     "callbacks": CallbackSettings,
     "notify": NotifySettings,
+    "scenarios": ScenarioSettings,
     "clients": ClientSettings,
     "targets": TargetSettings,
     "targets.limits": LimitSettings,
@@ -100,7 +102,8 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 def test_every_table_of_the_settings_is_looked_at() -> None:
     """A table that is added to the settings has to be added here, too."""
-    assert {"server", "store", "queue", "callbacks", "notify", "clients", "targets"} == set(Settings.model_fields)
+    tables = {"server", "store", "queue", "callbacks", "notify", "scenarios", "clients", "targets"}
+    assert tables == set(Settings.model_fields)
     nested = {
         name for model in TABLES.values() for name, field in model.model_fields.items() if is_table(field.annotation)
     }

@@ -113,6 +113,9 @@ HOOK_EXPRESSION_CHARS_MAX = 2000
 HOOK_STEPS_MAX = 5_000_000
 """What looking up all expressions of one payload may cost: visits, and members of what is made. Some ten seconds."""
 
+HOOKS_MAPPED_MAX = 2
+"""Payloads that are parsed and looked up at once: each may fill some 100 MiB, and keep a processor busy."""
+
 HOOK_TEXT_CHARS_MAX = 1024 * 1024
 """A text that a JMESPath function makes."""
 

@@ -39,6 +39,15 @@ class Standing:
             return "serving"
         return "serving_older" if self.hook else "broken"
 
+    @property
+    def may_have_changed(self) -> bool:
+        """Though its file has not."""
+        return bool(self.mistakes or (self.hook and self.hook.secrets))
+
+    def is_same(self, content: bytes, hook: Hook) -> bool:
+        serves = not self.mistakes and content == self.content
+        return serves and self.hook is not None and self.hook.signing_keys == hook.signing_keys
+
 
 class Folder:
     """`path` None: there are no hooks. Raises SettingsError where it is none."""
@@ -71,7 +80,7 @@ class Folder:
             await asyncio.sleep(HOOK_LOOK_S)
 
     def look(self) -> None:
-        """Also at files that were broken and have not changed: what they refer to (a secret) may be there by now."""
+        """Also at unchanged files that are broken or name secrets: a secret may be there by now, or another one."""
         if self._path is None:
             return
         try:
@@ -92,14 +101,15 @@ class Folder:
             if content is None:
                 if self._standing.pop(name, None):
                     log.info("hook_removed", hook=name)
-            elif before is None or content != before.content or (again and before.mistakes):
+            elif before is None or content != before.content or (again and before.may_have_changed):
                 try:
                     hook = read(f"{name}.toml", content, self._known)
                 except Unusable as unusable:
                     self._stands(before, name, unusable, content)
                 else:
-                    self._standing[name] = Standing(name, hook, content, target=hook.target)
-                    log.info("hook_loaded", hook=name)
+                    if before is None or not before.is_same(content, hook):
+                        self._standing[name] = Standing(name, hook, content, target=hook.target)
+                        log.info("hook_loaded", hook=name)
 
     def _content(self, name: str) -> bytes | None:
         """None: the file is gone. Raises OSError, also where the folder itself is gone: nobody has removed the file."""

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ class Mistake:
     line: int
     message: str
     member: str = ""
+    hint: str = ""
+    """For whoever has the settings: it may name what else stands there."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {f'{self.member}: ' if self.member else ''}{self.message}"
+        said = f"{self.member}: {self.message}" if self.member else self.message
+        return f"{self.file}:{self.line}: {said}{f'; {self.hint}' if self.hint else ''}"
 
 
 class Unusable(Exception):
@@ -49,8 +52,10 @@ class Known:
     """Names of those who can be told; None: they are not checked."""
 
     @classmethod
-    def of(cls, settings: Settings, tell: frozenset[str] | None = None) -> "Known":
+    def of(cls, settings: Settings) -> "Known":
         clients = {client.name: frozenset(client.targets) for client in settings.clients}
+        notify = getattr(settings, "notify", None)
+        tell = None if notify is None else frozenset(each.name for each in notify)
         return cls(frozenset(settings.targets), clients, tell)
 
 
@@ -65,15 +70,17 @@ def read(file: str, content: bytes, known: Known) -> Hook:
     except tomllib.TOMLDecodeError as error:
         raise Unusable([_not_toml(file, text, str(error))]) from None
     target = tables.get("target")
-    lines = places(text)
     try:
         hook = Hook.model_validate(tables)
     except ValidationError as error:
+        lines = places(text)
         found = [_mistake(file, each, lines) for each in error.errors(include_input=False, include_url=False)]
         raise Unusable(sorted(found, key=lambda each: each.line), target if isinstance(target, str) else "") from None
     except RecursionError:
         raise Unusable([Mistake(file, 1, "its tables are nested too deep")]) from None
-    if wrong := [Mistake(file, line_of((name,), lines), said, name) for name, said in _unknown(hook, known)]:
+    if unknown := _unknown(hook, known):
+        lines = places(text)
+        wrong = [Mistake(file, line_of((name,), lines), said, name, hint) for name, said, hint in unknown]
         raise Unusable(wrong, hook.target)
     return hook
 
@@ -114,20 +121,20 @@ def _mistake(file: str, error: Any, lines: dict[tuple[str, ...], int]) -> Mistak
     return Mistake(file, line_of(path, lines), said, member)
 
 
-def _unknown(hook: Hook, known: Known) -> list[tuple[str, str]]:
-    """Member and sentence for each name that the settings do not have."""
+def _unknown(hook: Hook, known: Known) -> list[tuple[str, str, str]]:
+    """Member, sentence and hint for each name that the settings do not have."""
     wrong = []
     if hook.target not in known.targets:
-        wrong.append(("target", f"the settings have no target {hook.target!r}; they have {_listed(known.targets)}"))
+        wrong.append(("target", f"the settings have no target {hook.target!r}", _listed(known.targets)))
     if hook.client is not None and hook.client not in known.clients:
-        wrong.append(("client", f"the settings have no client {hook.client!r}; they have {_listed(known.clients)}"))
+        wrong.append(("client", f"the settings have no client {hook.client!r}", _listed(known.clients)))
     elif hook.client is not None and hook.target not in known.clients[hook.client]:
-        wrong.append(("client", f"the client {hook.client} may not use the target {hook.target!r}; add it there"))
-    listed = _listed(known.tell or ())
+        wrong.append(("client", f"the client {hook.client} may not use the target {hook.target!r}", "add it there"))
     strangers = [name for name in hook.tell if known.tell is not None and name not in known.tell]
-    wrong += [("tell", f"the settings have nobody called {name!r} to tell; they have {listed}") for name in strangers]
+    hint = _listed(known.tell or ())
+    wrong += [("tell", f"the settings have nobody called {name!r} to tell", hint) for name in strangers]
     return wrong
 
 
-def _listed(names: Any) -> str:
-    return ", ".join(sorted(names)) or "none"
+def _listed(names: Iterable[str]) -> str:
+    return f"they have {', '.join(sorted(names)) or 'none'}"

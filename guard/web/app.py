@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from guard.core.errors import GuardError
+from guard.core.limits import HOOKS_MAPPED_MAX
 from guard.flows.guard import Guard
 from guard.flows.queued import work_forever
 from guard.flows.recover import Recovery
@@ -104,6 +105,7 @@ def create_app(guard: Guard) -> Starlette:
     )
     app.state.guard = guard
     app.state.hooks = hooks
+    app.state.mapping = asyncio.Semaphore(HOOKS_MAPPED_MAX)
     app.state.callers = Callers(guard.settings)
     app.state.sessions = Sessions(guard.settings, app.state.callers, guard.now)
     app.state.plans = Plans(guard)

@@ -42,15 +42,13 @@ async def hook(request: Request) -> Response:
         raise _unauthenticated("Send a client key that opens this hook, or sign the call if the hook has secrets.")
     body = await taken(request, HOOK_BYTES_MAX, JSON, "Send it in several calls.")
     try:
-        proven = found if client and found else _signed(request, guard, found, body)
+        proven = found if client and found else await asyncio.to_thread(_signed, request, guard, found, body)
         _refuse_other_types(request)
         run_key, idempotency_key = _run_key(request, client), _idempotency_key(request, name, client)
         dry_run = is_dry_run(request)
-        content = body.file.read()
+        records, found_key = await _records(request, guard, proven, body)
     finally:
         body.close()
-    mapping, found_key = await asyncio.to_thread(lambda: mapped(proven, parsed(content)))
-    records = await records_of(guard, proven, mapping)
     asked = _asked(name, proven, client, body.digest, records)
     asked = replace(asked, run_key=found_key or run_key, idempotency_key=idempotency_key)
     if dry_run:
@@ -58,10 +56,21 @@ async def hook(request: Request) -> Response:
     return await begun(request, guard, asked, records)
 
 
+async def _records(request: Request, guard: Guard, hook: Hook, body: Body) -> tuple[Records, str]:
+    """The payload's records and its run key. Raises Refused, Unavailable."""
+    await guard.target(hook.target).resource(hook.resource)  # may be slow: before others have to wait for it
+    async with request.app.state.mapping:
+        mapping, run_key = await asyncio.to_thread(lambda: mapped(hook, parsed(body.file.read())))
+        return await records_of(guard, hook, mapping), run_key
+
+
 def _opened(client: ClientSettings, name: str, standing: Standing | None) -> Hook:
     """What a client's key opens. Raises Refused, Unavailable."""
     if standing is None:
-        raise Refused("not_found", f"There is no hook {name[:80]!r}. Nothing was written.")
+        raise Refused(
+            "not_found",
+            f"There is no hook {name[:80]!r}. Nothing was written. GET /v1/scenarios lists those there are.",
+        )
     if standing.target and standing.target not in client.targets:
         raise _foreign(client)
     if standing.hook is None:
@@ -73,7 +82,8 @@ def _opened(client: ClientSettings, name: str, standing: Standing | None) -> Hoo
 
 
 def _foreign(client: ClientSettings) -> Refused:
-    return Refused("forbidden", f"The key of {client.name} does not open this hook. Nothing was written.")
+    advice = "Use the key of the client that the hook is for, or have its target added to yours."
+    return Refused("forbidden", f"The key of {client.name} does not open this hook. Nothing was written. {advice}")
 
 
 def _unauthenticated(reason: str) -> Refused:
@@ -154,7 +164,8 @@ async def scenarios(request: Request) -> Response:
     callers: Callers = request.app.state.callers
     client = callers.client(request)
     folder: Folder = request.app.state.hooks
-    shown = [each for each in await folder.all() if not each.target or each.target in client.targets]
+    foreign = frozenset(guard.targets) - set(client.targets)
+    shown = [each for each in await folder.all() if each.target not in foreign]
     return Json({"scenarios": [_told(guard, each) for each in shown]})
 
 

@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import orjson
 import pytest
 
+from guard.flows.guard import Guard
 from guard.web.callers import Callers
+from tests.flows.copies import Clock, all_taken_back, calling, copy_of_guard, swept, until_it_dies
+from tests.flows.fuse import Fuse
 from tests.web.doors import all_ended, assert_problem, nothing_happens, vendor_writes
 from tests.web.hooking import BY_KEY, call, call_signed, hook_world, people, signature, write
 from tests.world import OTHER_KEY, World
@@ -151,6 +155,37 @@ async def test_the_run_key_is_found_in_the_payload_and_calls_with_the_same_one_m
     assert len(shown["operations"]) == 2  # the third payload is the first one again
     await hooked.revert(shown)
     assert before == hooked.seen()
+
+
+async def test_a_webhook_whose_guard_died_in_the_middle_is_sent_again_and_no_record_is_written_twice(
+    tmp_path: Path,
+) -> None:
+    async with hook_world(tmp_path) as world:
+        before, content, fuse = world.seen(), orjson.dumps(people(world)), Fuse("write", after=True)
+
+        async def send(guard: Guard) -> httpx2.Response:
+            async with calling(guard) as http:
+                del http.headers["guard-key"]
+                headers = signature(content, at=guard.now())
+                return await http.post("/hooks/signed", content=content, headers=headers)
+
+        async def life(guard: Guard) -> None:
+            await send(guard)
+
+        await until_it_dies(copy_of_guard(world.guard.settings, fuse=fuse), fuse, life)
+        assert vendor_writes(world)
+        other = copy_of_guard(world.guard.settings, clock=Clock())
+        try:
+            await swept(other)
+            replies = [await send(other), await send(other)]
+            assert [reply.status_code for reply in replies] == [200, 200], [reply.text for reply in replies]
+            assert replies[0].content == replies[1].content
+            written = [path for _, path, _, _ in vendor_writes(world)]
+            assert len(written) == len(set(written)), written
+            await all_taken_back(other)
+        finally:
+            await other.close()
+        assert before == world.seen()
 
 
 # Who may call
