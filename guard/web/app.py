@@ -69,6 +69,7 @@ def create_app(guard: Guard) -> Starlette:
         middleware=[Middleware(Admission)],
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # tools make a GET without a body of a redirected POST
     app.state.guard = guard
     app.state.callers = Callers(guard.settings)
     return app
