@@ -1,6 +1,8 @@
 """Guard as a process of its own in front of a sandbox, for tools that are processes of their own too."""
 
+import asyncio
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import httpx2
 from scenarios.sandboxes.common import Fault, Match, Sandbox, running
 from scenarios.sandboxes.highlevel import HighLevel
 from scenarios.sandboxes.highlevel import create_app as create_sandbox
+from tests.servers import FaultyProxy, Request
 from tests.web.doors import READS
 from tests.web.serving import in_front_of
 from tests.world import KEY, comparable
@@ -76,3 +79,29 @@ def stage(folder: Path) -> Iterator[Stage]:
     tables = f'[store]\nurl = "file:{folder}/store"\n{_UNPACED}'
     with running(app) as url, in_front_of(app.state.sandbox, url, folder, tables) as served:
         yield Stage(served.url, app.state.sandbox, url)
+
+
+@contextmanager
+def losing_answers(url: str, *methods: str) -> Iterator[FaultyProxy]:
+    """A proxy that passes everything on, and loses the answer to the first request of each of these methods."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    proxy = FaultyProxy(url)
+    for method in methods:
+        proxy.faults[method].append(_lost)
+    try:
+        asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(10)
+        try:
+            yield proxy
+        finally:
+            asyncio.run_coroutine_threadsafe(proxy.__aexit__(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _lost(proxy: FaultyProxy, request: Request) -> bytes:
+    await proxy.forward(request)
+    return b""

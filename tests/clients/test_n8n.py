@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.clients.n8n import PIECES, N8n, installed, n8n
-from tests.clients.stage import Stage, stage
+from tests.clients.stage import Stage, losing_answers, stage
 from tests.servers import free_port
 from tests.world import KEY
 
@@ -196,12 +196,24 @@ def test_a_node_that_gives_up_waiting_and_sends_again_gets_the_first_answer(here
     )
 
 
-def test_our_node_sends_again_by_itself_what_guard_had_no_room_for(here: Set) -> None:
-    here.there.fault(method="PUT", kind="status", status=500, times=2)
-    execution = here.n8n.run(here.imported("guard-bulk-operation"))
+def test_our_node_sends_again_by_itself_what_was_lost_or_found_no_room(here: Set) -> None:
+    with losing_answers(here.there.guard_url, "POST") as proxy:
+        credential = here.n8n.credential("Far away", CREDENTIAL, {**here.address, "baseUrl": proxy.url})
+        workflow = here.imported("guard-bulk-operation")
+        node_of(workflow, "Guarded Update").update(credentials={CREDENTIAL: credential}, retryOnFail=False)
+        execution = here.n8n.run(workflow)
+        assert execution.status == "success", execution.error
+        assert proxy.methods == ["POST", "POST"]
+    assert len(here.there.writes()) == 2
+
+    here.there.reset()
+    tries = tries_of_a_read(here.there)
+    here.there.fault(method="GET", kind="status", status=500, times=tries)
+    workflow = here.imported("guard-bulk-operation", moved(here.there, 1))
+    node_of(workflow, "Guarded Update")["retryOnFail"] = False
+    execution = here.n8n.run(workflow)
     assert execution.status == "success", execution.error
-    assert here.there.cities().count("Nowhere") == 2
-    assert len([path for _, path, status in here.there.writes() if status == 200]) == 2
+    assert len(here.there.writes()) == 1
 
 
 def test_our_nodes_of_one_execution_share_a_run_and_run_apart(here: Set) -> None:
@@ -321,6 +333,18 @@ def test_a_long_revert_is_waited_for_too(here: Set) -> None:
 
 def full_answer(**more: Any) -> dict[str, Any]:
     return {"response": {"response": {"fullResponse": True}}, **more}
+
+
+def tries_of_a_read(there: Stage) -> int:
+    """How often Guard asks for one record before it answers 503, with Retry-After and nothing written."""
+    there.fault(method="GET", kind="status", status=500, times=-1)
+    record = {"id": TWO, "fields": {"city": "Nowhere"}}
+    body = {"target": "crm", "resource": "contacts", "action": "update", "records": [record]}
+    reply = httpx2.post(f"{there.guard_url}/v1/operations", json=body, headers={"guard-key": KEY}, timeout=60)
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "5"), reply.text
+    tries = len(there.sandbox.log.entries)
+    there.reset()
+    return tries
 
 
 def node_of(workflow: dict[str, Any], name: str) -> dict[str, Any]:
