@@ -123,11 +123,11 @@ def unflattened(text: str) -> Any:
             return made[place]
         found = values[place]
         if isinstance(found, list):
-            made[place] = target = []
-            target.extend(inner(each) for each in found)
-            return target
+            made[place] = rows = list[Any]()
+            rows.extend(inner(each) for each in found)
+            return rows
         if isinstance(found, dict):
-            made[place] = row = {}
+            made[place] = row = dict[str, Any]()
             row.update({name: inner(each) for name, each in found.items()})
             return row
         return found

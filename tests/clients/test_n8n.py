@@ -6,8 +6,8 @@ Heavy, and only where n8n is: `.ci/install-n8n` installs it.
 import copy
 import json
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.heavy
 
 ONE, TWO = "80odnXVE9BAcgXuiNEr1", "fTwpqZpGEUlwjBl3eCuD"
 """The contacts that the imported workflows name."""
+T = TypeVar("T")
 NODE = "n8n-nodes-automation-guard.automationGuard"
 CREDENTIAL = "automationGuardApi"
 
@@ -353,10 +354,14 @@ def node_of(workflow: dict[str, Any], name: str) -> dict[str, Any]:
 
 def settled(there: Stage, run: str) -> dict[str, Any]:
     """The run, once nothing of it goes on; what is read back comes after the answer."""
-    return until(lambda: (told := there.get(f"/v1/runs/{run}"))["status"] != "running" and told)
+    return until(lambda: over(there.get(f"/v1/runs/{run}")))
 
 
-def until(found: Any) -> Any:
+def over(run: dict[str, Any]) -> dict[str, Any] | None:
+    return None if run["status"] == "running" else run
+
+
+def until(found: Callable[[], T | None]) -> T:
     deadline = time.monotonic() + 60
     while not (value := found()):
         assert time.monotonic() < deadline, "it did not happen in time"
