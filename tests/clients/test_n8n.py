@@ -161,6 +161,21 @@ def test_a_failed_execution_is_taken_back_by_the_error_workflow(here: Set) -> No
     assert here.there.seen() == before
 
 
+def test_an_execution_that_fails_within_a_bracket_is_taken_back_too(here: Set) -> None:
+    if not here.there.has_brackets():
+        pytest.skip("this Guard has no POST /v1/checkpoints yet")
+    before = here.there.seen()
+    rescue = here.imported("guard-revert-on-error", operation="revert")
+    here.n8n.activate(rescue)
+    here.there.fault(method="PUT", kind="status", status=422, times=1)
+    failed = triggered(here, here.imported("guard-checkpoint-and-seal"), rescue)
+    assert failed.status == "error"
+    (rescued,) = until(lambda: here.n8n.executions(rescue))
+    (told,) = here.n8n.ended(rescued).items("Take It Back")
+    assert (told["status"], told["records_restored"]) == ("reverted", 1)
+    assert here.there.seen() == before
+
+
 def test_an_execution_that_wrote_nothing_leaves_the_error_workflow_nothing_to_do(here: Set) -> None:
     rescue = here.imported("guard-revert-on-error", operation="revert")
     here.n8n.activate(rescue)
@@ -375,7 +390,8 @@ def triggered(here: Set, workflow: dict[str, Any], rescue: dict[str, Any]) -> An
     path = f"go-{workflow['id']}"
     trigger.update(type="n8n-nodes-base.webhook", typeVersion=2, webhookId=path)
     trigger["parameters"] = {"path": path, "httpMethod": "POST", "responseMode": "onReceived", "options": {}}
-    node_of(workflow, "Guarded Update")["retryOnFail"] = False
+    for node in workflow["nodes"]:
+        node["retryOnFail"] = False
     workflow["settings"]["errorWorkflow"] = rescue["id"]
     saved = here.n8n.imported(workflow)
     here.n8n.activate(saved)
