@@ -103,6 +103,7 @@ def create_app(guard: Guard) -> Starlette:
         middleware=[Middleware(Admission)],
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # tools make a GET without a body of a redirected POST
     app.state.guard = guard
     app.state.hooks = hooks
     app.state.mapping = asyncio.Semaphore(HOOKS_MAPPED_MAX)

@@ -141,3 +141,11 @@ async def test_an_answer_names_its_operation_so_that_it_can_be_followed_within_i
     run = (await world.http.get(f"/v1/runs/{done[0]['id']}")).json()
     assert [each["operation"] for each in done] == [each["operation"] for each in run["operations"]]
     assert "operation" not in run
+
+
+@pytest.mark.parametrize("path", ["/v1/operations/", "/v1/runs/", "/to", "/static", "//to/crm/contacts/"])
+async def test_no_address_redirects_for_tools_would_post_nothing_or_twice(small_world: World, path: str) -> None:
+    for method in ("GET", "POST"):
+        reply = await small_world.http.request(method, path, json={"city": "Nowhere"})
+        assert reply.status_code in (404, 405), (path, reply.status_code)
+        assert reply.json()["detail"].endswith("Nothing was written.")

@@ -29,12 +29,6 @@ class AutomationGuardApi {
     this.authenticate = { type: 'generic', properties: { headers: { 'Guard-Key': '={{$credentials.clientKey}}' } } };
     this.test = {
       request: { baseURL: '={{$credentials.baseUrl.trim().replace(/\\/+$/, "")}}', url: '/v1/runs', qs: { limit: 1 } },
-      rules: [
-        {
-          type: 'responseCode',
-          properties: { value: 401, message: 'Guard does not know this client key. Copy it whole from its settings.' },
-        },
-      ],
     };
   }
 }

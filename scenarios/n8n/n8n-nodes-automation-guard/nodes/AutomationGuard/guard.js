@@ -4,7 +4,7 @@ const { NodeOperationError, sleep } = require('n8n-workflow');
 
 const WAIT_S = 25; // Asked of Guard for each answer; below what proxies in between allow.
 const ANSWER_TIMEOUT_S = WAIT_S + 35;
-const ATTEMPTS_MAX = 6;
+const ATTEMPTS_MAX = 4;
 const POLL_PAUSES_S = [1, 2, 3, 5, 10]; // The last one again and again.
 const GOES_ON = ['accepted', 'running', 'reverting'];
 
@@ -46,9 +46,10 @@ class Guard {
   }
 
   async send(request) {
+    const waitS = Math.max(1, Math.min(WAIT_S, Math.floor((this.deadline - Date.now()) / 1000)));
     const options = {
       ...request,
-      headers: { ...request.headers, Prefer: `wait=${WAIT_S}` },
+      headers: { ...request.headers, Prefer: `wait=${waitS}` },
       json: true,
       returnFullResponse: true,
       ignoreHttpStatusErrors: true,

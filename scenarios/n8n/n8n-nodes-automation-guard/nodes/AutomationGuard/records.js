@@ -3,7 +3,7 @@
 const { GuardFailure, isObject } = require('./guard');
 
 const WITH_FIELDS = ['create', 'update', 'upsert'];
-const ID_OPTIONAL = ['create', 'upsert'];
+const ID_NEEDED = ['update', 'delete', 'tags.add', 'tags.remove'];
 
 /** One record for each item, in the items' order, so that Guard's record number is the item's. */
 function recordsOf(context, items, action) {
@@ -21,7 +21,7 @@ function recordId(context, item, index, action) {
   const name = context.getNodeParameter('idField', index);
   const id = item.json[name];
   const isThere = id !== undefined && id !== null && id !== '';
-  if (!isThere && !ID_OPTIONAL.includes(action)) {
+  if (!isThere && ID_NEEDED.includes(action)) {
     throw new GuardFailure(`Item ${index + 1} has no "${name}", so Guard cannot tell which record it means. Nothing was written.`, {
       record: index + 1,
     });
