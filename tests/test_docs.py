@@ -238,6 +238,7 @@ async def answers(world: World) -> list[dict[str, Any]]:
     again = await world.http.get(f"/v1/runs/{recreated['id']}/changes")
     dry = await world.operate("update", records, dry_run=True)
     told = [reply.json() for reply in (*gets, again, await world.http.get("/v1/runs"))]
+    told.append((await world.http.get("/v1/targets")).json())
     after = (await world.http.get(f"/v1/runs/{done['id']}")).json()
     return [done, deleted, plan, report, recreated, dry, after, *told]
 
