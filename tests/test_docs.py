@@ -247,6 +247,7 @@ async def answers(world: World) -> list[dict[str, Any]]:
     sealed = await world.http.post(path_of(checkpoint.json()["seal_url"]))
     bracket = (foreseen, checkpoint, sealed)
     told = [reply.json() for reply in (*gets, again, *bracket, await world.http.get("/v1/runs"))]
+    told.append((await world.http.get("/v1/targets")).json())
     after = (await world.http.get(f"/v1/runs/{done['id']}")).json()
     return [done, deleted, plan, report, recreated, dry, after, *told]
 

@@ -118,6 +118,11 @@ class Target(Protocol):
         in which order: each after those that it refers to itself."""
         ...
 
+    @property
+    def actions(self) -> Mapping[str, Sequence[str]]:
+        """Resources, each with what an operation may ask of it; one without a name stands for any (a table)."""
+        ...
+
     async def resource(self, name: str) -> Resource:
         """Raises Refused (unknown_resource), Unavailable."""
         ...

@@ -34,6 +34,7 @@ from guard.web.problems import Json, guard_error, http_error, internal_error, st
 from guard.web.runs import changes, run, runs, stop_run
 from guard.web.sessions import Sessions
 from guard.web.subscriptions import subscribe, subscriptions, unsubscribe
+from guard.web.targets import targets
 from guard.web.watching import events
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -75,6 +76,7 @@ def create_app(guard: Guard) -> Starlette:
             Route("/v1/runs/{run}/events", events),
             Route("/v1/runs/{run}/seal", seal_run, methods=["POST"]),
             Route("/v1/runs/{run}/stop", stop_run, methods=["POST"]),
+            Route("/v1/targets", targets),
             Route("/v1/subscriptions", subscriptions),
             Route("/v1/subscriptions", subscribe, methods=["POST"]),
             Route("/v1/subscriptions/{subscription}", unsubscribe, methods=["DELETE"]),

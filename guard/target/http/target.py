@@ -63,6 +63,10 @@ class HttpTarget:
         """As far as it is known: what refers to what may have been learnt from the vendor."""
         return _referred_to(self.handler.resources)
 
+    @property
+    def actions(self) -> Mapping[str, Sequence[str]]:
+        return self.handler.actions
+
     async def resource(self, name: str) -> Resource:
         if name not in self.handler.resources:
             known = ", ".join(sorted(self.handler.resources))

@@ -37,6 +37,10 @@ class PostgresTarget:
         self.name = name
         self._database = Database(name, url, timeout_s=timeout_s, lock_timeout_s=lock_timeout_s)
 
+    @property
+    def actions(self) -> Mapping[str, Sequence[str]]:
+        return {"": ACTIONS}
+
     async def resource(self, name: str) -> Resource:
         """Reads the catalog each time, so that a column added yesterday is known to today's operation."""
         async with self._database.connect() as connection:
