@@ -8,8 +8,6 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -20,9 +18,11 @@ from guard.flows.recover import Recovery
 from guard.store.base import StoreError
 from guard.web.admission import Admission
 from guard.web.callers import Callers
+from guard.web.health import Readiness, healthz, metrics, readyz
+from guard.web.measured import Measured
 from guard.web.operations import operations
 from guard.web.passing import passing
-from guard.web.problems import Json, guard_error, http_error, internal_error, store_error
+from guard.web.problems import guard_error, http_error, internal_error, store_error
 from guard.web.revert import carry_out, show
 from guard.web.runs import changes, run, runs, stop_run
 from guard.web.watching import events
@@ -43,6 +43,7 @@ def create_app(guard: Guard) -> Starlette:
             for task in unasked:
                 task.cancel()
             await asyncio.gather(*unasked, return_exceptions=True)
+            await app.state.readiness.close()
             await guard.close()
 
     app = Starlette(
@@ -58,6 +59,8 @@ def create_app(guard: Guard) -> Starlette:
             Route("/revert/{token}", show),
             Route("/revert/{token}", carry_out, methods=["POST"]),
             Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
         exception_handlers={
@@ -66,14 +69,10 @@ def create_app(guard: Guard) -> Starlette:
             HTTPException: http_error,
             Exception: internal_error,
         },
-        middleware=[Middleware(Admission)],
+        middleware=[Middleware(Measured, guard.metrics), Middleware(Admission, guard.metrics)],
         lifespan=lifespan,
     )
     app.state.guard = guard
     app.state.callers = Callers(guard.settings)
+    app.state.readiness = Readiness(guard)
     return app
-
-
-async def healthz(_: Request) -> Response:
-    """The process is up. It says nothing about store and targets: `guard check` does."""
-    return Json({"status": "ok"})

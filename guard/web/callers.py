@@ -15,7 +15,7 @@ class Callers:
 
     def client(self, request: HTTPConnection) -> ClientSettings:
         """Who sent this request. Raises Refused (unauthenticated)."""
-        given = request.headers.get("guard-key") or _bearer(request.headers.get("authorization", ""))
+        given = key_of(request)
         digest = _digest(given)
         # All are compared, so that the time taken does not tell which one nearly fitted.
         matching = [client for known, client in self._clients if hmac.compare_digest(known, digest)]
@@ -32,6 +32,11 @@ def refuse_foreign(client: ClientSettings, target: str) -> None:
     """Raise Refused where the key does not open this target; whether the target exists is not told."""
     if target not in client.targets:
         raise Refused("forbidden", f"The key of {client.name} does not open the target {target!r}.")
+
+
+def key_of(request: HTTPConnection) -> str:
+    """The key that came along; empty where none did."""
+    return request.headers.get("guard-key") or _bearer(request.headers.get("authorization", ""))
 
 
 def _bearer(header: str) -> str:
