@@ -58,12 +58,18 @@ class Server(_Table):
     lease_s: int = Field(
         default=60, ge=1, le=3600, description="Seconds after which a copy of Guard that shows no life is taken over."
     )
+    metrics_key: Secret | None = Field(
+        default=None,
+        description="Key with which GET /metrics is read, as Authorization: Bearer; at least 16 characters.",
+    )
     body_max_mib: int = Field(default=256, ge=1, le=4096, description="Largest body of a bulk operation, in MiB.")
 
     @model_validator(mode="after")
     def _cannot_be_guessed(self) -> "Server":
         if any(len(key.get_secret_value()) < SECRET_CHARS_MIN for key in self.secret_keys):
             raise ValueError(f"one of secret_keys is shorter than {SECRET_CHARS_MIN} characters")
+        if self.metrics_key and len(self.metrics_key.get_secret_value()) < SECRET_CHARS_MIN:
+            raise ValueError(f"metrics_key is shorter than {SECRET_CHARS_MIN} characters")
         return self
 
 

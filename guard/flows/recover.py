@@ -58,6 +58,7 @@ class Recovery:
         Raises Unavailable where the store cannot be listed; what goes wrong with one run is told as its detail.
         """
         runs = [run async for run in self._guard.journals.unfinished()]
+        self._guard.metrics.unfinished.set(len(runs))
         self._empty_since = {run: since for run, since in self._empty_since.items() if run in runs}
         for run in runs:
             with self._guard.journals.use(run) as journal:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from guard.core.errors import Unavailable
 from guard.core.limits import LINE_MAX, LINE_S, REQUESTS_MAX
+from guard.metrics import Metrics
 from guard.web.problems import problem
 
 GOES_ON = "guard.goes_on"
@@ -16,13 +17,14 @@ place: otherwise answered ones would pile up behind a vendor that is slow to be 
 
 
 class Admission:
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._gauge = metrics.requests_in_hand
         self._inside = 0
         self._line: deque[asyncio.Future[None]] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == "/healthz":
+        if scope["type"] != "http" or scope["path"] in _PROBES:
             await self._app(scope, receive, send)
             return
         if not await self._let_in():
@@ -36,6 +38,7 @@ class Admission:
     async def _let_in(self) -> bool:
         if self._inside < REQUESTS_MAX:
             self._inside += 1
+            self._gauge.set(self._inside)
             return True
         if len(self._line) >= LINE_MAX:
             return False
@@ -69,6 +72,11 @@ class Admission:
             self._line.popleft().set_result(None)
         else:
             self._inside -= 1
+            self._gauge.set(self._inside)
+
+
+_PROBES = ("/healthz", "/readyz", "/metrics")
+"""Cheap, and wanted most when there is too much of everything else."""
 
 
 _FULL = f"Guard has {REQUESTS_MAX} requests in hand. Nothing was written; send it again in a few seconds."

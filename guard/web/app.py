@@ -8,8 +8,6 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -25,12 +23,14 @@ from guard.web import revert_pages, run_pages, signing
 from guard.web.admission import Admission
 from guard.web.callers import Callers
 from guard.web.checkpoints import checkpoints, seal_run
+from guard.web.health import Readiness, healthz, metrics, readyz
 from guard.web.hooks import hook, scenarios
+from guard.web.measured import Measured
 from guard.web.operations import operations
 from guard.web.pages import page
 from guard.web.passing import passing
 from guard.web.plans import Plans
-from guard.web.problems import Json, guard_error, http_error, internal_error, store_error
+from guard.web.problems import guard_error, http_error, internal_error, store_error
 from guard.web.runs import changes, run, runs, stop_run
 from guard.web.sessions import Sessions
 from guard.web.subscriptions import subscribe, subscriptions, unsubscribe
@@ -59,6 +59,7 @@ def create_app(guard: Guard) -> Starlette:
             for task in unasked:
                 task.cancel()
             await asyncio.gather(*unasked, return_exceptions=True)
+            await app.state.readiness.close()
             await guard.close()
             app.state.plans.close()
 
@@ -94,6 +95,8 @@ def create_app(guard: Guard) -> Starlette:
             Route("/sign-in", signing.sign_in, methods=["POST"]),
             Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
         exception_handlers={
@@ -102,7 +105,7 @@ def create_app(guard: Guard) -> Starlette:
             HTTPException: http_error,
             Exception: internal_error,
         },
-        middleware=[Middleware(Admission)],
+        middleware=[Middleware(Measured, guard.metrics), Middleware(Admission, guard.metrics)],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # tools make a GET without a body of a redirected POST
@@ -112,14 +115,10 @@ def create_app(guard: Guard) -> Starlette:
     app.state.callers = Callers(guard.settings)
     app.state.sessions = Sessions(guard.settings, app.state.callers, guard.now)
     app.state.plans = Plans(guard)
+    app.state.readiness = Readiness(guard)
     return app
 
 
 async def resume(request: Request) -> Response:
     """Where the page of a revert shows itself without its token; a script leads back to it when it is loaded anew."""
     return page(request, "resume.html", {})
-
-
-async def healthz(_: Request) -> Response:
-    """The process is up. It says nothing about store and targets: `guard check` does."""
-    return Json({"status": "ok"})

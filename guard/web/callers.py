@@ -25,8 +25,7 @@ class Callers:
 
     def known(self, request: HTTPConnection) -> ClientSettings | None:
         """Who sent this request, where its key tells."""
-        given = request.headers.get("guard-key") or _bearer(request.headers.get("authorization", ""))
-        return self.of_key(given)
+        return self.of_key(key_of(request))
 
     def of_key(self, given: str) -> ClientSettings | None:
         """The client whose key this is."""
@@ -40,6 +39,11 @@ def refuse_foreign(client: ClientSettings, target: str) -> None:
     """Raise Refused where the key does not open this target; whether the target exists is not told."""
     if target not in client.targets:
         raise Refused("forbidden", f"The key of {client.name} does not open the target {target!r}.")
+
+
+def key_of(request: HTTPConnection) -> str:
+    """The key that came along; empty where none did."""
+    return request.headers.get("guard-key") or _bearer(request.headers.get("authorization", ""))
 
 
 def _bearer(header: str) -> str:
