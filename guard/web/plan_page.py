@@ -123,7 +123,7 @@ def _item(guard: Guard, judged: Judged, who: Others) -> dict[str, Any]:
 def _name(who: Others, key: tuple[tuple[str, str, str], str]) -> str:
     other = who.found.get(key)
     if other:
-        return f"by a later run of Guard{f' ({other.scenario})' if other.scenario else ''}, {other.run}"
+        return f"by a later run of Guard, {other.scenario or other.run}"
     return "by someone outside Guard" if who.all_looked_through else "by someone else"
 
 
