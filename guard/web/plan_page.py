@@ -111,11 +111,12 @@ async def _who(guard: Guard, state: RunState, judged: Sequence[Judged]) -> Other
 def _item(guard: Guard, judged: Judged, who: Others) -> dict[str, Any]:
     row, now, judgement = judged
     where = (row.target, row.past.resource, row.past.id)
-    item = plan_item(guard.target(row.target), judged) | {"origin": row.origin, "who": ""}
-    if judgement.verdict is Verdict.CONFLICT and now is None:
-        item["who"] = _name(who, (where, GONE))
+    gone = now is None and judgement.verdict is Verdict.CONFLICT
+    item = plan_item(guard.target(row.target), judged) | {"origin": row.origin, "gone": gone}
+    item["who"] = _name(who, (where, GONE)) if gone else ""
     for field in item["fields"]:
-        field["who"] = _name(who, (where, field["field"])) if field["verdict"] == Verdict.CONFLICT else ""
+        conflict = field["verdict"] == Verdict.CONFLICT
+        field["who"] = _name(who, (where, GONE if gone else field["field"])) if conflict else ""
         field["kept"] = field["now"] == field["after"]
     return item
 
@@ -148,5 +149,6 @@ async def _unjudged(guard: Guard, plan: Plan, row: Row) -> dict[str, Any]:
         "verdict": "",
         "reason": past.lost or ("" if past.before is not None and past.after is not None else did),
         "who": "",
+        "gone": False,
         "fields": [{**field, "now": None, "kept": False} for field in fields],
     }

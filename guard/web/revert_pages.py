@@ -56,7 +56,10 @@ async def _show(request: Request) -> Response:
     )
     model = model_of({name: value for name, value in query.items() if value != "" or name not in revert.NARROWING})
     looked = await plan_page(guard, request.app.state.plans, state, model, view)
-    return page(request, "plan.html", {**_common(request, state, model), **_shown(view, looked)})
+    told = {**_common(request, state, model), **_shown(view, looked)}
+    # What the page shows itself at, once its address is out of sight: the very view, for reloading and going back.
+    seen = urlencode([*told["narrowed_pairs"], *told["view_pairs"], ("page", view.page), ("verdict", view.verdict)])
+    return page(request, "plan.html", {**told, "address": f"{told['action_url']}?{seen}"})
 
 
 def _common(request: Request, state: RunState, model: RevertModel) -> dict[str, Any]:
