@@ -58,9 +58,12 @@ async def plan_page(guard: Guard, plans: Plans, state: RunState, model: RevertMo
     offset, narrowing = (view.page - 1) * view.limit, model.narrowing()
     if view.search:
         async with plans.of(state, narrowing) as plan:
-            found = await plan.found(view.search)
-            rows = found[offset : offset + view.limit]
-            return await _looked(guard, state, model, view, plan, rows, (len(plan), len(found)))
+            found, rows = 0, []
+            async for row in plan.found(view.search):
+                if offset <= found < offset + view.limit:
+                    rows.append(row)
+                found += 1
+            return await _looked(guard, state, model, view, plan, rows, (len(plan), found))
     async with plans.page(state, narrowing, offset, view.limit) as page:
         return await _looked(guard, state, model, view, page.plan, page.rows, (page.total, page.total))
 
