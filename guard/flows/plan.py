@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -260,14 +260,14 @@ class Plan:
         """Some rows from the middle, for showing."""
         return [self._row(row) for row in self._rows.page(offset, size)]
 
-    async def found(self, text: str) -> list[Row]:
+    async def found(self, text: str) -> AsyncIterator[Row]:
         """The rows in which every word of a search is found: in the id, the title, or a value before or after."""
         words = text.casefold().split()
-        found: list[Row] = []
         for rows in self.batches(_SEARCH_ROWS):
-            found += [row for row in rows if self._fits(row, words)]
+            for row in rows:
+                if self._fits(row, words):
+                    yield row
             await asyncio.sleep(0)  # others have their turn while 100,000 records are looked through
-        return found
 
     def _fits(self, row: Row, words: Sequence[str]) -> bool:
         title = title_of(self._guard.target(row.target), row, None)

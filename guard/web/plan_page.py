@@ -58,9 +58,12 @@ async def plan_page(guard: Guard, plans: Plans, state: RunState, model: RevertMo
     offset, narrowing = (view.page - 1) * view.limit, model.narrowing()
     if view.search:
         async with plans.of(state, narrowing) as plan:
-            found = await plan.found(view.search)
-            rows = found[offset : offset + view.limit]
-            return await _looked(guard, state, model, view, plan, rows, (len(plan), len(found)))
+            found, rows = 0, []
+            async for row in plan.found(view.search):
+                if offset <= found < offset + view.limit:
+                    rows.append(row)
+                found += 1
+            return await _looked(guard, state, model, view, plan, rows, (len(plan), found))
     async with plans.page(state, narrowing, offset, view.limit) as page:
         return await _looked(guard, state, model, view, page.plan, page.rows, (page.total, page.total))
 
@@ -111,11 +114,12 @@ async def _who(guard: Guard, state: RunState, judged: Sequence[Judged]) -> Other
 def _item(guard: Guard, judged: Judged, who: Others) -> dict[str, Any]:
     row, now, judgement = judged
     where = (row.target, row.past.resource, row.past.id)
-    item = plan_item(guard.target(row.target), judged) | {"origin": row.origin, "who": ""}
-    if judgement.verdict is Verdict.CONFLICT and now is None:
-        item["who"] = _name(who, (where, GONE))
+    gone = now is None and judgement.verdict is Verdict.CONFLICT
+    item = plan_item(guard.target(row.target), judged) | {"origin": row.origin, "gone": gone}
+    item["who"] = _name(who, (where, GONE)) if gone else ""
     for field in item["fields"]:
-        field["who"] = _name(who, (where, field["field"])) if field["verdict"] == Verdict.CONFLICT else ""
+        conflict = field["verdict"] == Verdict.CONFLICT
+        field["who"] = _name(who, (where, GONE if gone else field["field"])) if conflict else ""
         field["kept"] = field["now"] == field["after"]
     return item
 
@@ -123,7 +127,7 @@ def _item(guard: Guard, judged: Judged, who: Others) -> dict[str, Any]:
 def _name(who: Others, key: tuple[tuple[str, str, str], str]) -> str:
     other = who.found.get(key)
     if other:
-        return f"by a later run of Guard{f' ({other.scenario})' if other.scenario else ''}, {other.run}"
+        return f"by a later run of Guard, {other.scenario or other.run}"
     return "by someone outside Guard" if who.all_looked_through else "by someone else"
 
 
@@ -148,5 +152,6 @@ async def _unjudged(guard: Guard, plan: Plan, row: Row) -> dict[str, Any]:
         "verdict": "",
         "reason": past.lost or ("" if past.before is not None and past.after is not None else did),
         "who": "",
+        "gone": False,
         "fields": [{**field, "now": None, "kept": False} for field in fields],
     }

@@ -56,7 +56,10 @@ async def _show(request: Request) -> Response:
     )
     model = model_of({name: value for name, value in query.items() if value != "" or name not in revert.NARROWING})
     looked = await plan_page(guard, request.app.state.plans, state, model, view)
-    return page(request, "plan.html", {**_common(request, state, model), **_shown(view, looked)})
+    told = {**_common(request, state, model), **_shown(view, looked)}
+    # What the page shows itself at, once its address is out of sight: the very view, for reloading and going back.
+    seen = urlencode([*told["narrowed_pairs"], *told["view_pairs"], ("page", view.page), ("verdict", view.verdict)])
+    return page(request, "plan.html", {**told, "address": f"{told['action_url']}?{seen}"})
 
 
 def _common(request: Request, state: RunState, model: RevertModel) -> dict[str, Any]:
@@ -139,7 +142,7 @@ async def _chosen(request: Request, state: RunState, given: Mapping[str, Any]) -
     elif choice == "found":
         narrowing = model_of({name: value for name, value in kept.items() if name in revert.NARROWING}).narrowing()
         async with request.app.state.plans.of(state, narrowing) as plan:
-            kept["ids"] = [row.origin for row in await plan.found(search) if row.origin]
+            kept["ids"] = [row.origin async for row in plan.found(search) if row.origin]
         kept.pop("except_ids", None)
     return kept
 
@@ -148,8 +151,8 @@ async def _ask(request: Request, state: RunState, model: RevertModel, asked: Rev
     """Say again what would be done, with its numbers, before anything is written."""
     guard: Guard = request.app.state.guard
     plans = request.app.state.plans
-    async with plans.page(state, Narrowing(), 0, 1) as whole, plans.of(state, asked.narrowing) as plan:
-        chosen, targets = len(plan), plan.targets()
+    async with plans.page(state, Narrowing(), 0, 1) as whole, plans.page(state, asked.narrowing, 0, 1) as part:
+        chosen, targets = part.total, part.plan.targets()
     tally, unchecked = await _checked(guard, asked, targets, chosen)
     told = {
         "chosen": chosen,

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from guard.core.errors import GuardError, Refused
 from guard.core.lifecycle import RunState
 from guard.flows.guard import Guard
-from guard.flows.history import recorded, summary
+from guard.flows.history import Recorded, recorded, summary
 from guard.flows.plan import Resources
 from guard.flows.stop import stop as stop_run
 from guard.settings import ClientSettings
@@ -108,7 +108,10 @@ async def _told(guard: Guard, client: ClientSettings, state: RunState, request: 
     return {
         **told,
         "told": told,
-        "changes": [await change_item(guard, state, record, None, resources) for record in found],
+        "changes": [
+            {**await change_item(guard, state, record, None, resources), "title": _title(guard, state, record)}
+            for record in found
+        ],
         "running": state.running,
         "reverts_of": [await _brief(guard, client, each) for each in state.reverts],
         "of": await _brief(guard, client, str(state.opened["of"])) if state.opened.get("kind") == "revert" else None,
@@ -117,6 +120,12 @@ async def _told(guard: Guard, client: ClientSettings, state: RunState, request: 
         "page": at,
         "more": after is not None,
     }
+
+
+def _title(guard: Guard, state: RunState, record: Recorded) -> str:
+    """What people call the record; as it was before the run, which may have changed just that."""
+    image = record.touched.before or record.outcome.after
+    return guard.target(state.operations[record.op].target).title(record.touched.change.resource, image)
 
 
 async def _brief(guard: Guard, client: ClientSettings, run_id: str) -> dict[str, Any]:

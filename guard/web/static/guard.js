@@ -68,10 +68,10 @@ function choosing() {
   const button = page(".chosen button");
   const show = () => {
     for (const tick of ticks) tick.checked = choice.has(tick.value);
-    button.disabled = !choice.size;
-    button.textContent = choice.size
-      ? `Take back the ${choice.size.toLocaleString("en")} chosen …`
-      : "Tick records to take back only those";
+    button.parentElement.hidden = !choice.size;
+    button.parentElement.classList.toggle("on", choice.size > 0);
+    button.textContent = `Take back the ${choice.size.toLocaleString("en")} chosen …`;
+    page("[data-chosen]").textContent = `${choice.size.toLocaleString("en")} chosen`;
   };
   for (const tick of ticks) {
     tick.addEventListener("change", () => {
