@@ -23,7 +23,8 @@ test: .venv/.ready-to-test
 	.venv/bin/lint-imports
 	$(RUN) pytest -m "not heavy" --numprocesses 4 $(ARGS)
 
-# Those on Ceph are skipped where it is not installed; `.ci/install-ceph` does that, as root.
+# Those on Ceph, and those in a browser, are skipped where it is not installed; `.ci/install-ceph` and
+# `.ci/install-chromium` do that, as root.
 # The handlers' suite three at a time; what kills processes, fills disks or races has the machine to itself.
 # Exit status 5 of pytest: nothing to run there, as with ARGS="-k …".
 test-heavy: .venv/.ready-to-test

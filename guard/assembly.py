@@ -1,11 +1,13 @@
 """Puts a Guard together from its settings: the store, proven; the targets, each with its handler."""
 
 from guard.flows.guard import Guard
+from guard.metrics import Heard, Metrics, unheard
 from guard.queue.base import Queue
 from guard.queue.opening import open_queue
 from guard.settings import Settings, SettingsError, TargetSettings
 from guard.store.base import Store
 from guard.store.journals import Journals
+from guard.store.measured import MeasuredStore
 from guard.store.opening import open_store
 from guard.store.probe import prove_create_once
 from guard.target.access import Access
@@ -17,11 +19,16 @@ from guard.target.postgresql import PostgresTarget
 from handlers import HANDLERS
 from handlers.base import Limits
 
+DATABASES: dict[str, type[PostgresTarget]] = {"postgresql": PostgresTarget}
+"""Kinds of target that are no vendor's API, and so have no handler."""
+
 
 def assemble(settings: Settings) -> Guard:
     """Raises SettingsError. Nothing is contacted yet."""
-    targets = {name: make_target(name, each) for name, each in settings.targets.items()}
-    return Guard(settings, Journals(make_store(settings)), targets, make_queue(settings))
+    metrics = Metrics()
+    targets = {name: make_target(name, each, metrics.vendor(name)) for name, each in settings.targets.items()}
+    journals = Journals(MeasuredStore(make_store(settings), metrics), watch=metrics.journaled)
+    return Guard(settings, journals, targets, make_queue(settings), metrics)
 
 
 async def assemble_proven(settings: Settings) -> Guard:
@@ -51,16 +58,16 @@ def make_queue(settings: Settings) -> Queue:
         raise SettingsError(str(error)) from None
 
 
-def make_target(name: str, settings: TargetSettings) -> Target:
-    if settings.handler == "postgresql":
+def make_target(name: str, settings: TargetSettings, heard: Heard = unheard) -> Target:
+    if database := DATABASES.get(settings.handler):
         url = settings.credential.get_secret_value()
-        return PostgresTarget(name, url, timeout_s=settings.timeout_s)
-    return _http_target(name, settings)
+        return database(name, url, timeout_s=settings.timeout_s)
+    return _http_target(name, settings, heard)
 
 
-def _http_target(name: str, settings: TargetSettings) -> HttpTarget:
+def _http_target(name: str, settings: TargetSettings, heard: Heard) -> HttpTarget:
     if settings.handler not in HANDLERS:
-        known = ", ".join(sorted([*HANDLERS, "postgresql"]))
+        known = ", ".join(sorted([*HANDLERS, *DATABASES]))
         raise SettingsError(f"targets.{name}.handler: there is no handler {settings.handler!r}; there are {known}")
     kind = HANDLERS[settings.handler]
     odd = [option for option, value in settings.options.items() if not isinstance(value, str)]
@@ -75,5 +82,5 @@ def _http_target(name: str, settings: TargetSettings) -> HttpTarget:
     limits = Limits(**settings.limits.model_dump()) if settings.limits else handler.traits.limits
     pace = Pace(limits, None if settings.limits else handler.traits.limit_headers)
     access = Access(handler, settings.credential.get_secret_value())
-    client = Client(settings.base_url or handler.base_url, access, pace, settings.timeout_s)
+    client = Client(settings.base_url or handler.base_url, access, pace, settings.timeout_s, heard)
     return HttpTarget(name, handler, client)

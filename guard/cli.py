@@ -22,6 +22,8 @@ from rich.text import Text
 
 from guard import log
 from guard.assembly import assemble, assemble_proven
+from guard.checking import check as check_scenario_file
+from guard.checking import scenario_files
 from guard.core.errors import GuardError, Refused
 from guard.flows.guard import Guard
 from guard.flows.history import answer, summary
@@ -29,6 +31,7 @@ from guard.flows.plan import Narrowing
 from guard.flows.recover import Recovery
 from guard.flows.revert import RevertAsked, preview, start_revert
 from guard.flows.verify import verify_all, verify_run
+from guard.hooks.reading import Known
 from guard.queue.base import QueueError
 from guard.quickstart import SETTINGS as QUICKSTART
 from guard.quickstart import quickstart
@@ -40,8 +43,8 @@ from guard.web.revert import report
 from guard.web.runs import instant
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Guard: an undo button for automations.")
-sandbox = typer.Typer(no_args_is_help=True, help="Stand-ins for vendors, to try Guard on.")
-app.add_typer(sandbox, name="sandbox")
+scenarios = typer.Typer(no_args_is_help=True, help="Scenario files: webhooks that become operations.")
+app.add_typer(scenarios, name="scenarios")
 
 # What is piped is read by programs: no name in it may be cut off at the edge of a terminal that is not there.
 out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 200)
@@ -139,100 +142,13 @@ def demo(
     raise typer.Exit(story.main(stay=stay, records=records))
 
 
-SandboxPort = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
-SandboxRecords = Annotated[int, typer.Option(min=0, help="Contacts to begin with.")]
-LatencyMs = Annotated[float, typer.Option(min=0, help="Time each answer takes at least.")]
-RateLimit = Annotated[str, typer.Option(help="Requests per 10 s, or 'off'.")]
-Seed = Annotated[int, typer.Option(help="Another number makes other people.")]
+@app.command(
+    add_help_option=False, context_settings={"ignore_unknown_options": True}, help="Run a stand-in for a vendor alone."
+)
+def sandbox(arguments: Annotated[list[str] | None, typer.Argument(metavar="NAME [OPTIONS]")] = None) -> None:
+    from scenarios.sandboxes.__main__ import main  # noqa: PLC0415 - see demo
 
-
-@sandbox.command("bamboohr")
-def sandbox_bamboohr(
-    port: SandboxPort = 8094,
-    records: Annotated[int, typer.Option(min=0, help="Employees to begin with.")] = 100,
-    latency_ms: LatencyMs = 0.0,
-    rate_limit: Annotated[str, typer.Option(help="Requests per second, or 'off'.")] = "20",
-    seed: Seed = 1,
-) -> None:
-    """Run BambooHR's sandbox alone."""
-    from scenarios.sandboxes import bamboohr  # noqa: PLC0415 - see demo
-
-    bamboohr.run(port, records, latency_ms / 1000, bamboohr.rate_limits(_limit(rate_limit)), seed)
-
-
-@sandbox.command("highlevel")
-def sandbox_highlevel(
-    port: SandboxPort = 8090,
-    records: SandboxRecords = 100,
-    latency_ms: LatencyMs = 0.0,
-    rate_limit: RateLimit = "100",
-    seed: Seed = 1,
-) -> None:
-    """Run HighLevel's sandbox alone."""
-    from scenarios.sandboxes import highlevel  # noqa: PLC0415 - see demo
-
-    limits = highlevel.rate_limits(_limit(rate_limit))
-    highlevel.run(port, records, latency_ms / 1000, limits, seed)
-
-
-@sandbox.command("hubspot")
-def sandbox_hubspot(
-    port: SandboxPort = 8091,
-    records: SandboxRecords = 100,
-    latency_ms: LatencyMs = 0.0,
-    rate_limit: RateLimit = "190",
-    seed: Seed = 1,
-) -> None:
-    """Run HubSpot's sandbox alone."""
-    from scenarios.sandboxes import hubspot  # noqa: PLC0415 - see demo
-
-    limits = hubspot.rate_limits(_limit(rate_limit))
-    hubspot.run(port, records, latency_ms / 1000, limits, seed)
-
-
-@sandbox.command("keap")
-def sandbox_keap(
-    port: SandboxPort = 8092,
-    records: SandboxRecords = 100,
-    latency_ms: LatencyMs = 0.0,
-    rate_limit: Annotated[str, typer.Option(help="Requests per minute, or 'off'.")] = "240",
-    seed: Seed = 1,
-) -> None:
-    """Run Keap's sandbox alone."""
-    from scenarios.sandboxes import keap  # noqa: PLC0415 - see demo
-
-    keap.run(port, records, latency_ms / 1000, keap.rate_limits(_limit(rate_limit)), seed)
-
-
-@sandbox.command("salesforce")
-def sandbox_salesforce(
-    port: SandboxPort = 8093,
-    records: SandboxRecords = 100,
-    latency_ms: LatencyMs = 0.0,
-    seed: Seed = 1,
-) -> None:
-    """Run Salesforce's sandbox alone."""
-    from scenarios.sandboxes import salesforce  # noqa: PLC0415 - see demo
-
-    salesforce.run(port, records, latency_ms / 1000, seed)
-
-
-@sandbox.command("tryton")
-def sandbox_tryton(
-    port: SandboxPort = 8095,
-    records: Annotated[int, typer.Option(min=0, help="Parties to begin with.")] = 100,
-    latency_ms: LatencyMs = 0.0,
-) -> None:
-    """Run Tryton's sandbox alone."""
-    from scenarios.sandboxes import tryton  # noqa: PLC0415 - see demo
-
-    tryton.run(port, records, latency_ms / 1000)
-
-
-def _limit(given: str) -> str:
-    if given != "off" and not (given.isdecimal() and int(given)):
-        raise typer.BadParameter("--rate-limit is a number of requests, or off.")
-    return given
+    main(arguments or [])
 
 
 @app.command()
@@ -377,6 +293,33 @@ def check(config: Config = None) -> None:
         for name, target in guard.targets.items():
             wrong += await _tell(f"target {name}", target.check())
         if wrong:
+            raise typer.Exit(1)
+
+    _run(config, work)
+
+
+@scenarios.command("check")
+def scenarios_check(
+    folder: Annotated[Path | None, typer.Argument(help="Their folder; else the one that the settings name.")] = None,
+    config: Config = None,
+) -> None:
+    """Find mistakes in scenario files, with file and line, and try their samples. Exits with 1 where there are some."""
+
+    async def work(guard: Guard) -> None:
+        named = folder or (Path(guard.settings.scenarios.folder) if guard.settings.scenarios.folder else None)
+        if named is None or not named.is_dir():
+            raise SettingsError(
+                f"there is no folder {named}" if named else "name a folder: scenarios.folder is not set"
+            )
+        files, wrong = scenario_files(named), 0
+        for path in files:
+            checked = await check_scenario_file(guard, path, Known.of(guard.settings))
+            wrong += bool(checked.mistakes)
+            out.print(f"{path}: {'has mistakes' if checked.mistakes else 'good'}")
+            for line in (*checked.notes, *map(str, checked.mistakes)):
+                out.print(f"  {line}")
+        out.print(f"{len(files)} scenario files (*.toml), {wrong} with mistakes. Nothing was written.")
+        if wrong or not files:
             raise typer.Exit(1)
 
     _run(config, work)

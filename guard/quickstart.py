@@ -1,6 +1,7 @@
 """`guard serve` without settings: a sandbox as target, the local store, a key. Nothing to prepare."""
 
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ FOLDER = Path("guard-data")
 SETTINGS = FOLDER / "guard.toml"
 """Written anew at each start, so that the other commands find store and sandbox."""
 
+_HOOKS = FOLDER / "hooks"
+_HOOKS = FOLDER / "hooks"
 _KEY, _SECRET, _TOKEN = FOLDER / "client-key", FOLDER / "secret-key", FOLDER / "sandbox-token"
 
 
@@ -26,6 +29,7 @@ def quickstart(host: str, port: int) -> Iterator[tuple[Settings, str]]:
         public_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         text = _TEXT.format(public_url=public_url, sandbox_url=sandbox_url, location=LOCATION_ID)
         SETTINGS.write_text(text)
+        _hooks_kept()
         yield load(SETTINGS), _words(public_url, sandbox_url, key)
 
 
@@ -36,6 +40,8 @@ public_url = "{{public_url}}"
 secret_keys = [{{{{ file = "{_SECRET.as_posix()}" }}}}]
 [store]
 url = "file:{FOLDER}"
+[scenarios]
+folder = "{_HOOKS.as_posix()}"
 [[clients]]
 name = "try"
 key = {{{{ file = "{_KEY.as_posix()}" }}}}
@@ -46,6 +52,17 @@ credential = {{{{ file = "{_TOKEN.as_posix()}" }}}}
 base_url = "{{sandbox_url}}"
 options = {{{{ location_id = "{{location}}" }}}}
 """
+
+
+def _hooks_kept() -> None:
+    """The ready-made scenario files of the sandbox's vendor, to try and to change: what is there already stays."""
+    from scenarios import __file__ as beside  # noqa: PLC0415 - see quickstart
+
+    _HOOKS.mkdir(exist_ok=True)
+    for name in ("contact-update", "tag-sweep", "stage-move"):
+        for path in Path(beside).with_name("hooks").glob(f"{name}.*"):
+            if not (_HOOKS / path.name).exists():
+                shutil.copyfile(path, _HOOKS / path.name)
 
 
 def _kept(path: Path) -> str:
@@ -68,5 +85,9 @@ Try it:
   curl -H 'Guard-Key: {key}' '{public_url}/to/crm/contacts/?locationId=sandboxLocation00001&limit=3'
   curl -X PUT -H 'Guard-Key: {key}' -H 'Content-Type: application/json' -i \\
        -d '{{"firstName": "Oops"}}' {public_url}/to/crm/contacts/AN_ID_FROM_ABOVE
-and open the address in the answer's Guard-Revert-Url header. In this folder, `guard runs` lists what was done.
+and open the address in the answer's Guard-Revert-Url header. Or send a webhook; the files in
+guard-data/hooks say what becomes of it, and may be changed while Guard runs:
+  curl -H 'Guard-Key: {key}' -H 'Content-Type: application/json' \\
+       -d @guard-data/hooks/contact-update.sample.json {public_url}/hooks/contact-update
+and open the answer's revert_url. In this folder, `guard runs` lists what was done.
 """

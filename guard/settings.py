@@ -58,12 +58,18 @@ class Server(_Table):
     lease_s: int = Field(
         default=60, ge=1, le=3600, description="Seconds after which a copy of Guard that shows no life is taken over."
     )
+    metrics_key: Secret | None = Field(
+        default=None,
+        description="Key with which GET /metrics is read, as Authorization: Bearer; at least 16 characters.",
+    )
     body_max_mib: int = Field(default=256, ge=1, le=4096, description="Largest body of a bulk operation, in MiB.")
 
     @model_validator(mode="after")
     def _cannot_be_guessed(self) -> "Server":
         if any(len(key.get_secret_value()) < SECRET_CHARS_MIN for key in self.secret_keys):
             raise ValueError(f"one of secret_keys is shorter than {SECRET_CHARS_MIN} characters")
+        if self.metrics_key and len(self.metrics_key.get_secret_value()) < SECRET_CHARS_MIN:
+            raise ValueError(f"metrics_key is shorter than {SECRET_CHARS_MIN} characters")
         return self
 
 
@@ -133,6 +139,10 @@ class NotifySettings(_Table):
         return not ends.isdisjoint(self.on) and (not self.targets or not targets.isdisjoint(self.targets))
 
 
+class ScenarioSettings(_Table):
+    folder: str | None = Field(default=None, description="Folder of scenario files, one hook each.")
+
+
 class LimitSettings(_Table):
     requests: int = Field(ge=1, description="Requests within per_s seconds.")
     per_s: float = Field(gt=0, description="Length of the window, in seconds.")
@@ -166,6 +176,7 @@ class Settings(_Table):
     queue: QueueSettings = Field(default_factory=QueueSettings)
     callbacks: CallbackSettings = Field(default_factory=CallbackSettings)
     notify: list[NotifySettings] = Field(default_factory=list)
+    scenarios: ScenarioSettings = Field(default_factory=ScenarioSettings)
     clients: list[ClientSettings] = Field(default_factory=list)
     targets: dict[Annotated[str, Field(pattern=NAME)], TargetSettings]
 

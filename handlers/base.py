@@ -130,6 +130,17 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Ids of some of the records that a filter means."""
+
+    ids: Sequence[str]
+    cursor: Any = None
+    """What the call for the next page is made with; None: this was the last one."""
+    total: int | None = None
+    """How many records the filter means in all, where the answer tells."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One of the vendor's own requests. `path` is a template: `/contacts/{id}`; a name matches one segment.
 
@@ -291,6 +302,22 @@ class Handler(ABC):
 
         An id that the answer says nothing reliable about is left out; then nothing is written.
         """
+
+    def named(self, resource: str, id_: Any) -> str:
+        """The id of a record as a caller of POST /v1/checkpoints gives it, as images have it. Raises Refused where no
+        record can have it: it becomes a part of the calls that `read` makes. By default what a deletion would name."""
+        return str(self.change(resource, "delete", {"id": id_}).id)
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        """The call that lists records which a filter means, for POST /v1/checkpoints; `cursor` is that of the page
+        before, None for the first. Raises Refused: it has no filters for this resource, or not such a one."""
+        del where, cursor
+        raise Refused("invalid_request", f"{self.name} takes no filter for {resource}: name the records by their ids.")
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        """What the answer to `search` shows; None: it is none to rely upon."""
+        del resource, where, reply
+        return None
 
     def find(self, change: Change) -> Call | None:
         """The call that finds the record a create or upsert would meet; None: nothing identifies it."""

@@ -55,7 +55,7 @@ class Servers:
 @contextmanager
 def servers(records: int) -> Iterator[Servers]:
     """Both servers, on free ports of this machine; they and all they kept are gone at the end. Raises NotStarted."""
-    sandbox = [sys.executable, "-m", "scenarios.sandboxes.highlevel", "--port", "0"]
+    sandbox = [sys.executable, "-m", "scenarios.sandboxes", "highlevel", "--port", "0"]
     sandbox += ["--records", str(records), "--rate-limit", str(SANDBOX_LIMIT)]
     with tempfile.TemporaryDirectory(prefix="guard-demo-") as name:
         folder = Path(name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -169,7 +170,7 @@ class FaultyProxy:
     async def forward(self, request: Request) -> bytes:
         reader, writer = await asyncio.open_connection(*self._upstream)
         try:
-            head = request.head.replace("\r\n", "\r\nConnection: close\r\n", 1)
+            head = re.sub(r"(?im)^connection:.*\r\n", "", request.head).replace("\r\n", "\r\nConnection: close\r\n", 1)
             writer.write(head.encode() + request.body)
             return await reader.read()
         finally:

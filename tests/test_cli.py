@@ -164,11 +164,10 @@ async def test_a_port_that_is_taken_or_none_is_told(small_world: World, folder: 
     assert "cannot listen" in taken.err
 
 
-@pytest.mark.parametrize("vendor", ["highlevel", "keap"])
-@pytest.mark.parametrize("option", ["--rate-limit=many", "--rate-limit=0", "--records=-1", "--port=99999"])
-async def test_the_sandbox_refuses_what_is_no_number(tmp_path: Path, vendor: str, option: str) -> None:
-    told = await run(tmp_path, "sandbox", vendor, option)
-    assert (told.status, "Traceback" in told.err) == (2, False), told
+async def test_the_sandbox_command_passes_its_options_on(tmp_path: Path) -> None:
+    wrong, helped = await run(tmp_path, "sandbox", "keap", "--records=-1"), await run(tmp_path, "sandbox", "--help")
+    assert (wrong.status, "Traceback" in wrong.err, "--records" in wrong.err) == (2, False, True), wrong
+    assert (helped.status, "salesforce" in helped.out) == (0, True), helped
 
 
 async def test_without_settings_there_is_a_sandbox_a_key_and_commands_that_find_them(tmp_path: Path) -> None:
@@ -195,6 +194,10 @@ async def test_without_settings_there_is_a_sandbox_a_key_and_commands_that_find_
             taken_back = await run(tmp_path, "revert", address)
             assert taken_back.json()["records_restored"] == 1, taken_back
             assert (await run(tmp_path, "check")).status == 0
+            sample = (tmp_path / "guard-data" / "hooks" / "contact-update.sample.json").read_bytes()
+            headers = {"content-type": "application/json"}
+            hooked = (await http.post("/hooks/contact-update", content=sample, headers=headers)).json()
+            assert (hooked["status"], hooked["records_total"]) == ("applied", 3)
     finally:
         serving.terminate()
         await serving.wait()

@@ -21,6 +21,7 @@ from guard.settings import (
     NotifySettings,
     Policy,
     QueueSettings,
+    ScenarioSettings,
     Server,
     Settings,
     StoreSettings,
@@ -28,6 +29,7 @@ from guard.settings import (
     parse,
 )
 from guard.store.base import Unavailable
+from guard.web.checkpoints import CheckpointModel
 from guard.web.operations import OperationModel
 from guard.web.revert import RevertModel
 from guard.web.subscriptions import SubscriptionModel
@@ -48,6 +50,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "queue": QueueSettings,
     "callbacks": CallbackSettings,
     "notify": NotifySettings,
+    "scenarios": ScenarioSettings,
     "clients": ClientSettings,
     "targets": TargetSettings,
     "targets.limits": LimitSettings,
@@ -99,7 +102,8 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 def test_every_table_of_the_settings_is_looked_at() -> None:
     """A table that is added to the settings has to be added here, too."""
-    assert {"server", "store", "queue", "callbacks", "notify", "clients", "targets"} == set(Settings.model_fields)
+    tables = {"server", "store", "queue", "callbacks", "notify", "scenarios", "clients", "targets"}
+    assert tables == set(Settings.model_fields)
     nested = {
         name for model in TABLES.values() for name, field in model.model_fields.items() if is_table(field.annotation)
     }
@@ -237,7 +241,12 @@ async def answers(world: World) -> list[dict[str, Any]]:
     recreated = await world.revert(deleted)
     again = await world.http.get(f"/v1/runs/{recreated['id']}/changes")
     dry = await world.operate("update", records, dry_run=True)
-    told = [reply.json() for reply in (*gets, again, await world.http.get("/v1/runs"))]
+    asked = {"target": "crm", "resource": "contacts", "ids": [one]}
+    foreseen = await world.http.post("/v1/checkpoints", json={**asked, "dry_run": True})
+    checkpoint = await world.http.post("/v1/checkpoints", json=asked)
+    sealed = await world.http.post(path_of(checkpoint.json()["seal_url"]))
+    bracket = (foreseen, checkpoint, sealed)
+    told = [reply.json() for reply in (*gets, again, *bracket, await world.http.get("/v1/runs"))]
     told.append((await world.http.get("/v1/targets")).json())
     after = (await world.http.get(f"/v1/runs/{done['id']}")).json()
     return [done, deleted, plan, report, recreated, dry, after, *told]
@@ -253,7 +262,8 @@ async def test_every_member_of_an_answer_is_documented_and_none_is_shown_that_is
 
 
 def test_every_member_of_a_request_is_documented() -> None:
-    members = {*OperationModel.model_fields, *RevertModel.model_fields, *SubscriptionModel.model_fields}
+    models = (OperationModel, CheckpointModel, RevertModel, SubscriptionModel)
+    members = {name for model in models for name in model.model_fields}
     assert [name for name in sorted(members) if f"`{name}`" not in API.read_text()] == []
 
 

@@ -15,6 +15,7 @@ from guard.flows.history import recorded
 from guard.flows.revert import RevertAsked, revert
 from guard.flows.verify import verify_all
 from guard.store.base import KeyTaken
+from guard.web import admission
 from scenarios.sandboxes.highlevel_seed import LOCATION_ID
 from tests.flows.copies import LONG, Clock, all_accounted_for, calling, copy_of_guard, swept, until, until_it_dies
 from tests.flows.fuse import Fuse
@@ -188,8 +189,11 @@ async def test_i8_what_cannot_be_taken_back_or_is_not_known_is_refused_before_an
     assert (unknown.json()["code"], deletion.json()["code"]) == ("unknown_route", "irreversible")
 
 
-async def test_i9_of_more_callers_than_the_limit_the_last_is_told_to_come_again(small_world: World) -> None:
+async def test_i9_of_more_callers_than_the_limit_the_last_is_told_to_come_again(
+    small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = small_world
+    monkeypatch.setattr(admission, "LINE_MAX", 0)
     await world.fault(kind="hang", seconds=60, times=-1, match={"method": "GET"})
     id_ = next(iter(world.contacts))
     waiting = [asyncio.ensure_future(world.http.get(f"/to/crm/contacts/{id_}")) for _ in range(REQUESTS_MAX)]

@@ -136,6 +136,7 @@ def settings(
     notify: list[dict[str, Any]] | None = None,
     pace: dict[str, Any] | None = None,
     timeout_s: float = 2.0,
+    scenarios: Path | None = None,
 ) -> Settings:
     return parse(
         {
@@ -143,6 +144,7 @@ def settings(
             "store": {"url": store},
             "callbacks": callbacks or {},
             "notify": notify or [],
+            "scenarios": {"folder": str(scenarios)} if scenarios else {},
             "clients": [
                 {"name": "tests", "key": {"env": "GUARD_TEST_KEY"}, "targets": ["crm"]},
                 {"name": "others", "key": {"env": "GUARD_TEST_OTHER_KEY"}, "targets": ["other"]},
@@ -178,6 +180,7 @@ async def world(
     pace: dict[str, Any] | None = None,
     timeout_s: float = 2.0,
     store: StoreSettings | None = None,
+    scenarios: Path | None = None,
 ) -> AsyncIterator[World]:
     """limits=None: the sandbox has no rate limit; pace=None: Guard keeps to the documented one all the same.
 
@@ -194,6 +197,7 @@ async def world(
             notify=notify,
             pace=pace,
             timeout_s=timeout_s,
+            scenarios=scenarios,
         )
         guard = assemble(made.model_copy(update={"store": store}) if store else made)
         async with guarded(guard, app.state.sandbox, url) as there:

@@ -79,6 +79,9 @@ def _undo_delete(past: Past, now: Image, resource: Resource) -> Judgement:
         other = changed_fields(past.before, now, resource)
         if not other:
             return Judgement(Verdict.ALREADY, "The record is there again.")
+        if resource.readonly.issuperset(other):  # as after a revert before this one: there is nothing left to write
+            kept = ", ".join(sorted(other))
+            return Judgement(Verdict.ALREADY, f"The record is there again, but for what no API writes: {kept}.")
         if past.gone and not changed_fields(past.gone, now, resource):
             # It came back as it was when the run deleted it: what the run had changed before is still to be undone.
             return _undo_update(replace(past, after=past.gone), now, resource, force=False, only=None)

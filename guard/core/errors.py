@@ -35,6 +35,7 @@ CODES: dict[str, Code] = {
     "unknown_route": Code(422, "Guard does not know this write"),
     "invalid_request": Code(422, "The request does not say what to do"),
     "invalid_record": Code(422, "A record is not usable"),
+    "payload_mismatch": Code(422, "The payload does not fit the scenario file"),
     "duplicate_record": Code(422, "The same record stands twice in the operation"),
     "invalid_body": Code(400, "The body cannot be read"),
     "invalid_path": Code(400, "The path is not one of the target's"),
@@ -56,6 +57,7 @@ CODES: dict[str, Code] = {
     "store_unavailable": Code(503, "The snapshot store cannot be used"),
     "target_unavailable": Code(503, "The target cannot be read"),
     "target_refused": Code(502, "The target refused Guard"),
+    "hook_broken": Code(503, "The hook's scenario file cannot be used"),
     "overloaded": Code(503, "Too much at once"),
     # InDoubt
     "in_doubt": Code(504, "The outcome is not known"),

@@ -5,12 +5,16 @@ Everything that asks "what may follow" asks these three tables. A chunk's road i
     ─ sending ──────────── settled ── sealed      a vendor's API: the outcomes are known, then the post-images
     ─ sending ──────────────────────── sealed     …whose answers carry the post-images
     ─ sending ── written ───────────── sealed     a database: post-images durable, then commit
+    ─ watched ──────────────────────── sealed     a bracket: somebody else writes between checkpoint and seal
 
 An event that does not fit raises Illegal and changes nothing, so two writers cannot both take the same step.
 
 Whoever drives an operation holds a lease on it: every event of the driver renews it, and carries the operation's term
 (1 where it is not named). Taking over an expired lease raises the term, so that the next event of the old driver,
 and with it its next write, does not fit any more.
+
+A bracket is an operation that nobody drives while it stands: from the end of its checkpoint to its seal, which takes it
+as one takes over an expired lease.
 """
 
 from dataclasses import dataclass, field
@@ -40,6 +44,8 @@ OPERATION = {
     ("open", "judged"): "open",
     ("open", "alive"): "open",
     ("open", "taken"): "open",
+    ("open", "stands"): "standing",  # a bracket whose checkpoint is whole, or whose seal was given up for now
+    ("standing", "taken"): "open",  # by who seals it
     ("open", "ended"): "ended",
 }
 
@@ -51,11 +57,13 @@ CHUNK = {
     ("written", "settled"): "settled",
     ("written", "sealed"): "sealed",
     ("settled", "sealed"): "sealed",
+    ("none", "watched"): "watched",  # nothing is sent, so a run that was stopped may still seal what was created in it
+    ("watched", "sealed"): "sealed",
 }
 
 _CHUNK_EVENTS = frozenset(event for _, event in CHUNK)
 _DRIVERS_EVENTS = _CHUNK_EVENTS | {event for _, event in OPERATION} - {"chunk"}
-_OUTCOMES = ("applied", "failed", "unknown", "noted")
+_OUTCOMES = ("applied", "failed", "unknown", "noted", "unchanged", "absent")
 _VERDICTS = ("already", "conflict", "irreversible", "in_doubt")
 
 
@@ -71,6 +79,11 @@ class LineRef:
     index: int
     object: str | None
 
+    @property
+    def at(self) -> tuple[int, int]:
+        """For comparing: what lies earlier in the journal was known earlier."""
+        return self.n, self.index
+
 
 @dataclass(slots=True)
 class ChunkState:
@@ -80,12 +93,17 @@ class ChunkState:
     """Records that the target changed by itself (cascades), besides."""
     counts: dict[str, int] = field(default_factory=dict)
     lines: dict[str, LineRef] = field(default_factory=dict)
-    """By event: sending, written, settled, sealed, judged; reply: the vendor's answer, for repeats."""
+    """By event: sending, written, settled, watched, sealed, judged; reply: the vendor's answer, for repeats."""
     receipt: str | None = None
     reversible: str = "full"
     reasons: list[str] = field(default_factory=list)
     rolled_back: bool = False
     """A database undid the chunk: what `written` announced did not come about."""
+
+    @property
+    def began(self) -> LineRef:
+        """Where its pre-images lie."""
+        return self.lines["watched"] if "watched" in self.lines else self.lines["sending"]
 
 
 @dataclass(slots=True)
@@ -98,6 +116,8 @@ class OperationState:
     term: int = 1
     """Raised by each takeover."""
     phase: str = "open"
+    stood: bool = False
+    """Of a bracket: its checkpoint is whole, so what is still to be done is its seal."""
     chunks: dict[int, ChunkState] = field(default_factory=dict)
     ended: Event = field(default_factory=dict)
 
@@ -109,6 +129,11 @@ class OperationState:
     def lease(self) -> timedelta:
         """For how long an event of the driver lets it drive on."""
         return timedelta(seconds=self.begun["lease_s"])
+
+    @property
+    def is_bracket(self) -> bool:
+        """Others write between its checkpoint and its seal; Guard writes nothing."""
+        return "bracket" in self.begun
 
     @property
     def is_waiting(self) -> bool:
@@ -196,12 +221,8 @@ class RunState:
                 self.phase, self.opened, self.opened_at = "open", event, entry.at
             case "begun":
                 self.operations[event["op"]] = OperationState(event, entry.writer)
-            case "taken":
-                operation = self.operations[event["op"]]
-                operation.writer, operation.term = entry.writer, event["term"]
-            case "ended":
-                operation = self.operations[event["op"]]
-                operation.phase, operation.ended = "ended", event
+            case "taken" | "stands" | "ended" as step:
+                self._apply_step(step, self.operations[event["op"]], event, entry)
             case "closing" | "stopped" as phase:
                 self.phase = phase
             case "revert_begun":
@@ -214,6 +235,15 @@ class RunState:
                 self._apply_chunk(name, event, entry, index)
         if event["e"] in _DRIVERS_EVENTS and "op" in event:
             self.operations[event["op"]].renewed_at = entry.at
+
+    def _apply_step(self, name: str, operation: OperationState, event: Event, entry: Entry) -> None:
+        operation.phase = OPERATION[(operation.phase, name)]
+        if name == "taken":
+            operation.writer, operation.term = entry.writer, event["term"]
+        elif name == "stands":
+            operation.stood = True
+        else:
+            operation.ended = event
 
     def _note(self, name: str, event: Event, entry: Entry) -> None:
         if name == "revoked":
@@ -231,16 +261,17 @@ class RunState:
             chunk.counts |= {verdict: event.get(verdict, 0) for verdict in _VERDICTS}
             return
         chunk.phase = CHUNK[(chunk.phase, name)]
-        if name == "sending":
+        if name in ("sending", "watched"):
             chunk.records, chunk.implied = event["records"], event.get("implied", 0)
-            chunk.reversible, chunk.reasons = event.get("reversible", "full"), event.get("reasons", [])
+        chunk.reversible, chunk.reasons = event.get("reversible", chunk.reversible), event.get("reasons", chunk.reasons)
         chunk.receipt = event.get("receipt", chunk.receipt)
         chunk.rolled_back = event.get("rolled_back", False)
         chunk.counts |= {outcome: event[outcome] for outcome in _OUTCOMES if outcome in event}
 
     @property
     def running(self) -> bool:
-        return any(operation.phase == "open" for operation in self.operations.values())
+        """Something is under way, or a bracket is open."""
+        return any(operation.phase != "ended" for operation in self.operations.values())
 
     @property
     def status(self) -> str:

@@ -37,10 +37,16 @@ REPLY_BYTES_MAX = 32 * 1024 * 1024
 """A vendor's answer that Guard must understand."""
 
 REQUESTS_MAX = 200
-"""Requests at once; the next one gets 503."""
+"""Requests at once; the next ones stand in line."""
 
-RUNS_MAX = 200
-"""Runs and reverts that one process works at, those that nobody waits for included."""
+LINE_MAX = 2000
+"""Requests in line, with nothing of them read; the next one gets 503."""
+
+LINE_S = 20.0
+"""Longest stand in line before the 503: less than the tools wait for an answer, which is 30 s and more."""
+
+RUNS_MAX = REQUESTS_MAX + 200
+"""Runs and reverts that one process works at: those of the requests at once, and others that nobody waits for."""
 
 STREAMS_MAX = 50
 """Of the requests at once, those that watch a run's progress."""
@@ -96,3 +102,53 @@ QUEUE_LEASE_S = 60.0
 
 QUEUE_TAKES_MAX = 5
 """A job that was taken so often and never got done is set aside (SQS: the queue's maxReceiveCount)."""
+
+HOOK_BYTES_MAX = 10 * 1024 * 1024
+"""A hook's payload: what Zapier lets its own webhooks have, and far above what people map."""
+
+HOOK_FILE_BYTES_MAX = 64 * 1024
+"""A scenario file."""
+
+HOOK_EXPRESSION_CHARS_MAX = 2000
+HOOK_STEPS_MAX = 5_000_000
+"""What looking up all expressions of one payload may cost: visits, and members of what is made. Some ten seconds."""
+
+HOOKS_MAPPED_MAX = 2
+"""Payloads that are parsed and looked up at once: each may fill some 100 MiB, and keep a processor busy."""
+
+HOOK_TEXT_CHARS_MAX = 1024 * 1024
+"""A text that a JMESPath function makes."""
+
+HOOK_LOOK_S = 2.0
+"""Pause between two looks at the folder of scenario files; a hook's own file is read whenever it is called, too."""
+
+SIGNED_WITHIN_S = 300
+"""How far the time of a signed webhook may be from ours (Standard Webhooks' own tolerance)."""
+
+SIGNATURES_MAX = 20
+"""Signatures that are looked at in one webhook."""
+
+PLANS_KEPT_MAX = 4
+PLANS_KEPT_S = 60.0
+"""Plans of reverts that a process keeps for whoever pages through them, and for how long after they were last used."""
+
+PAGE_READ_S = 0.6
+"""How long a page for people waits for what the records hold now, before it shows the rest without it."""
+
+PAGE_CHECK_S = 2.0
+"""How long the page that asks for the last word waits for all records to be judged."""
+
+RUNS_LOOKED_THROUGH_MAX = 20
+RECORDS_LOOKED_THROUGH_MAX = 20_000
+"""Later runs, and records of theirs, in which somebody who changed a record since is looked for."""
+
+VALUE_CHARS = 300
+VALUE_CHARS_MAX = 2000
+"""Characters of a value that a page shows at once, and when asked for more."""
+
+SESSION_S = 12 * 3600
+"""How long somebody stays signed in to the pages."""
+
+WRONG_KEYS_AT_ONCE_MAX = 10
+WRONG_KEY_S = 1.0
+"""Wrong keys whose senders wait for the answer at one time, and for how long; more are turned away unread."""

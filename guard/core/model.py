@@ -33,6 +33,15 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
+RECORD_MEMBERS: Mapping[str, frozenset[str]] = {
+    Action.CREATE: frozenset({"id", "fields"}),
+    Action.UPDATE: frozenset({"id", "fields"}),
+    Action.UPSERT: frozenset({"id", "fields"}),
+    Action.DELETE: frozenset({"id"}),
+}
+"""What a record of an operation may hold, by action; a handler's verbs have members of their own."""
+
+
 class Change(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """One record's share of an operation: what is asked to happen to it."""
 
@@ -79,6 +88,7 @@ class Status(StrEnum):
     APPLIED = "applied"
     FAILED = "failed"
     UNKNOWN = "unknown"  # in doubt: sent, and the outcome is not known
+    UNCHANGED = "unchanged"  # of a bracket: at the seal as it was at the checkpoint
 
 
 class Outcome(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
@@ -134,6 +144,8 @@ class Resource:
     """Compared, but no API writes them: a difference there cannot be taken back."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Field -> the resource whose id it holds: a record created again gets its referrers pointed to the new id."""
+    children: Mapping[str, str] = field(default_factory=dict)
+    """Set -> the resource of the records that it lists: they belong to this one, and are written by themselves."""
 
 
 class Verdict(StrEnum):

@@ -29,6 +29,10 @@ class Past(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """Of a deletion: the record as it was just before it, if the run had changed it before that."""
     lost: str = ""
     """Why this can in no case be taken back, in words for the report."""
+    between: bool = False
+    """Of a bracket: changed between checkpoint and seal, by the scenario or by others."""
+    unsealed: bool = False
+    """Of a bracket: `after` is not known; what is there now stands for it."""
 
 
 def changed_fields(before: Image, after: Image, resource: Resource) -> list[str]:
@@ -78,8 +82,12 @@ def merge(earlier: Past, later: Past, resource: Resource) -> Past:
     as a conflict where the run did not touch the field again, as the value to go back to where it did.
     """
     earlier = _as_it_turned_out(earlier, later)
+    if earlier.between and not later.between:
+        later = replace(later, between=True)
     if later.before is None:
         return replace(later, before=earlier.before)
+    if later.unsealed:
+        return replace(later, before=_first_before(earlier, later, resource, frozenset()))
     if later.after is None and not later.in_doubt:
         later = replace(later, gone=later.gone or later.before)
     if later.in_doubt:
@@ -93,7 +101,9 @@ def merge(earlier: Past, later: Past, resource: Resource) -> Past:
 
 
 def _as_it_turned_out(earlier: Past, later: Past) -> Past:
-    """An in-doubt change followed by a read of the same record: the read tells what it did."""
+    """A change of which not all is known, followed by a read of the same record: the read tells what it did."""
+    if earlier.unsealed:
+        return replace(earlier, unsealed=False, after=later.before)
     if not earlier.in_doubt:
         return earlier
     if earlier.asked is None or earlier.after is None or later.before is None:

@@ -203,7 +203,10 @@ async def _attempt(guard: Guard, journal: Journal, each: Owed) -> None:
     except NotDelivered as error:
         # An address may hold a secret: not logged.
         log.warning("not_told", run=journal.run, to=each.to or "callback", attempt=attempt, reason=str(error))
+        given_up = set(each.ops) <= journal.state.calls[each.key].over
+        guard.metrics.told(each.to, "given_up" if given_up else "failed")
         return
+    guard.metrics.told(each.to, "delivered")
     await journal.append(event("called", attempt=attempt, delivered=True, **named))
 
 

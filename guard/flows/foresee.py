@@ -8,8 +8,8 @@ from msgspec import structs
 
 from guard.core.model import Action, Change, Reversibility
 from guard.flows.guard import Guard
-from guard.flows.operation import Asked, Screen
-from guard.flows.protect import Records, chunks_of, records_max
+from guard.flows.operation import Asked, Chunks, Screen
+from guard.flows.protect import Records, records_max, selected
 from guard.target.base import Calls, Target
 
 _LEVELS = list(Reversibility)
@@ -35,6 +35,11 @@ class Forecast:
         if calls := self._target.calls(changes):
             known = self._calls or Calls(0, 0)
             self._calls = Calls(known.run + calls.run, known.revert + calls.revert)
+
+    async def add_all(self, chunks: Chunks) -> None:
+        async for _, changes in chunks:
+            self.add(changes)
+            await asyncio.sleep(0)  # others have their turn while 100,000 records are judged
 
     def told(self, asked: Asked) -> dict[str, Any]:
         """The answer to a dry run: a flat object. Numbers are null where the target has no calls to count (a database),
@@ -70,11 +75,12 @@ async def foresee(guard: Guard, asked: Asked, records: Records | None) -> dict[s
     """
     target = guard.target(asked.target)
     try:
-        forecast, chunks = Forecast(target), chunks_of(asked, target, records, records_max(guard, target))
-        async with target.work() as work:
-            async for _, changes in chunks(work):
-                forecast.add(changes)
-                await asyncio.sleep(0)  # others have their turn while 100,000 records are judged
+        forecast = Forecast(target)
+        if records:
+            await forecast.add_all(records.chunks(target.chunk_records))
+        else:
+            async with target.work() as work:  # of a database: a connection, which records that are named do not need
+                await forecast.add_all(selected(asked, records_max(guard, target), work))
     finally:
         if records:
             records.close()

@@ -1,6 +1,7 @@
 """What every flow works with: the journals, the targets and their policies, the keys, the clock."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from guard.core.lifecycle import RunState
 from guard.core.limits import RUNS_MAX
 from guard.core.tokens import sign, verify
 from guard.flows.subscriptions import Subscriptions
+from guard.metrics import Metrics
 from guard.queue.base import Queue
 from guard.queue.memory import MemoryQueue
 from guard.settings import NotifySettings, Policy, Settings
@@ -29,9 +31,15 @@ class Guard:
     """One process's Guard. Holds no state of runs that is not in the store; what is here is what is going on."""
 
     def __init__(
-        self, settings: Settings, journals: Journals, targets: Mapping[str, Target], queue: Queue | None = None
+        self,
+        settings: Settings,
+        journals: Journals,
+        targets: Mapping[str, Target],
+        queue: Queue | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
+        self.metrics = metrics or Metrics()
         self.callbacks = Callbacks(settings.callbacks.signing_secret, settings.callbacks.allow)
         self.journals = journals
         self.subscriptions = Subscriptions(journals, settings.clients)
@@ -48,6 +56,14 @@ class Guard:
         self.watchers = 0
         """Callers that watch a run's progress."""
         self._going_on: dict[str, set[asyncio.Task[Any]]] = {}
+        self._let_metrics_ask()
+
+    def _let_metrics_ask(self) -> None:
+        """Numbers that nobody keeps: they are looked up when they are asked for."""
+        self.metrics.watchers.set_function(lambda: self.watchers)
+        self.metrics.runs_in_hand.set_function(lambda: len(self._going_on))
+        self.metrics.draining.set_function(self.draining.is_set)
+        self.metrics.queue_jobs.set_function(lambda: math.nan if self.queue.jobs is None else self.queue.jobs)
 
     def target(self, name: str) -> Target:
         if name not in self.targets:

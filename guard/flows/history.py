@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from guard.core.bracket import NOT_SEALED
+from guard.core.bracket import told as told_between
 from guard.core.errors import InDoubt, Unavailable
 from guard.core.lifecycle import ChunkState, OperationState, RunState
 from guard.core.limits import ANSWER_RECORDS_MAX
@@ -27,6 +29,10 @@ class Recorded(Struct, gc=False, frozen=True):
     """Among all records of the run, from 0."""
     touched: Touched
     outcome: Outcome
+    since: tuple[int, int]
+    """Where in the journal its pre-image stands: entry and event. An earlier one was read earlier."""
+    until: tuple[int, int] | None
+    """Of a bracket, where its post-image stands; far away while there is none. None: it is not a bracket's."""
 
 
 async def recorded(journal: Journal, state: RunState, *, skip: int = 0) -> AsyncIterator[Recorded]:
@@ -44,13 +50,23 @@ async def recorded_chunks(journal: Journal, state: RunState, *, skip: int = 0) -
             size = chunk.records + chunk.implied
             if chunk.phase != "none" and position + size > skip:
                 found = enumerate(await chunk_records(journal, chunk), position)
-                yield [Recorded(op, at, touched, outcome) for at, (touched, outcome) in found if at >= skip]
+                since, until = chunk.began.at, _until(chunk) if operation.is_bracket else None
+                yield [Recorded(op, at, touched, o, since, until) for at, (touched, o) in found if at >= skip]
             position += size
+
+
+def _until(chunk: ChunkState) -> tuple[int, int]:
+    return chunk.lines["sealed"].at if "sealed" in chunk.lines else _NOT_YET
+
+
+_NOT_YET = (2**62, 0)
 
 
 async def chunk_records(journal: Journal, chunk: ChunkState) -> list[tuple[Touched, Outcome]]:
     """A chunk's records with what is known of their outcomes by now."""
-    touched = await journal.lines(chunk.lines["sending"], Touched)
+    touched = await journal.lines(chunk.began, Touched)
+    if "watched" in chunk.lines:
+        return await _between(journal, chunk, touched)
     if chunk.rolled_back:
         return [(each, Outcome(status=Status.FAILED, failure=_ROLLED_BACK)) for each in touched]
     name = next((name for name in ("sealed", "settled", "written") if name in chunk.lines), None)
@@ -58,6 +74,15 @@ async def chunk_records(journal: Journal, chunk: ChunkState) -> list[tuple[Touch
         return [(each, _untold(each)) for each in touched]
     outcomes = await journal.lines(chunk.lines[name], Outcome)
     return list(zip(touched, outcomes, strict=True))
+
+
+async def _between(journal: Journal, chunk: ChunkState, touched: list[Touched]) -> list[tuple[Touched, Outcome]]:
+    """A bracket's records, each with the change that the seal found."""
+    if "sealed" not in chunk.lines:
+        not_known = Outcome(status=Status.UNKNOWN, failure=NOT_SEALED)
+        return [(each, not_known) for each in touched]
+    outcomes = await journal.lines(chunk.lines["sealed"], Outcome)
+    return [(told_between(each, outcome), outcome) for each, outcome in zip(touched, outcomes, strict=True)]
 
 
 def _untold(touched: Touched) -> Outcome:
@@ -71,7 +96,8 @@ async def answer(guard: Guard, run: str, op: str | None = None) -> dict[str, Any
     with guard.journals.use(run) as journal:
         state = await journal.catch_up()
         operations = [state.operations[op]] if op else list(state.operations.values())
-        return summary(guard, state, operations) | {"failures": await failures(guard, journal, operations)}
+        of_one = {"operation": op} if op else {}
+        return summary(guard, state, operations) | of_one | {"failures": await failures(guard, journal, operations)}
 
 
 async def told(guard: Guard, run: str, telling: Awaitable[T]) -> T:
@@ -110,6 +136,7 @@ def summary(guard: Guard, state: RunState, operations: list[OperationState]) -> 
         "client": state.opened.get("client"),
         "opened_at": _iso(state.opened_at),
         **_numbers(operations, guard.now()),
+        **_bracket(guard, state, operations),
         "reversible": max(levels, key=("full", "partial", "none").index, default="full"),
         "reversible_reasons": sorted({reason for event in latest for reason in event.get("reasons", [])}),
         "revert_url": guard.revert_url(state),
@@ -128,17 +155,42 @@ def _numbers(operations: list[OperationState], now: datetime) -> dict[str, int]:
         sum(operation.count(name) for operation in operations) for name in ("applied", "failed", "unknown")
     )
     begun = sum(operation.begun.get("records") or 0 for operation in operations)
-    total = max(begun, applied + failed + unknown + unsettled)
-    running = any(operation.phase == "open" for operation in operations)
+    unchanged = sum(operation.count("unchanged") for operation in operations)
+    total = max(begun, applied + failed + unknown + unsettled + unchanged)
+    running = any(operation.phase != "ended" for operation in operations)
     return {
         "records_total": total,
         "records_applied": applied,
         # Of a running operation, what has not come yet is no failure.
-        "records_failed": failed if running else total - applied - unknown - unsettled,
+        "records_failed": failed if running else total - applied - unknown - unsettled - unchanged,
         "records_in_doubt": unknown + unsettled - on_their_way,
         "records_implied": sum(operation.implied() for operation in operations),
         **_verdicts(operations),
     }
+
+
+def _bracket(guard: Guard, state: RunState, operations: list[OperationState]) -> dict[str, Any]:
+    """How far the brackets among the operations have come, and where they are sealed."""
+    brackets = [operation for operation in operations if operation.is_bracket]
+    if not brackets:
+        return {}
+    return {
+        "records_unchanged": sum(operation.count("unchanged") for operation in brackets),
+        "records_absent": sum(operation.count("absent") for operation in brackets),
+        "checkpoint": min((_stage(operation) for operation in brackets), key=_STAGES.index),
+        "seal_url": f"{guard.run_url(state.run)}/seal",
+    }
+
+
+_STAGES = ("being_taken", "open", "being_sealed", "sealed", "given_up")
+
+
+def _stage(operation: OperationState) -> str:
+    if operation.phase == "ended":
+        return "sealed" if operation.ended["status"] in ("applied", "partial") else "given_up"
+    if operation.phase == "standing":
+        return "open"
+    return "being_sealed" if operation.stood else "being_taken"
 
 
 def _goes_on(operation: OperationState, now: datetime) -> bool:
@@ -174,7 +226,8 @@ async def failures(guard: Guard, journal: Journal, operations: list[OperationSta
 
 def _has_failures(chunk: ChunkState, *, goes_on: bool) -> bool:
     # A revert's chunk of which nothing had to be written stays at "none".
-    settled = chunk.phase in ("none", "settled", "sealed")
+    # Nothing was sent of a bracket's.
+    settled = chunk.phase in ("none", "settled", "sealed", "watched")
     return not (settled or goes_on) or any(chunk.counts.get(name) for name in ("failed", "unknown", "noted"))
 
 

@@ -50,8 +50,8 @@ Gives the answer as it came and as a handler reads it. Raises NotSent, NoAnswer.
 
 async def pass_through(
     guard: Guard, asked: Asked, target: HttpTarget, changes: Sequence[Change], forward: Forward
-) -> tuple[str, str, Answer]:
-    """Guard one vendor write. Returns run, operation and the vendor's answer.
+) -> tuple[str, str, Answer, asyncio.Task[None]]:
+    """Guard one vendor write. Returns run, operation, the vendor's answer, and what goes on after it.
 
     Raises Refused, Unavailable, Conflict where nothing was sent; InDoubt where the answer was lost.
     """
@@ -64,7 +64,7 @@ async def pass_through(
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not answered.done():
         await task
-    return run, passing.op, await answered
+    return run, passing.op, await answered, task
 
 
 class _Passing:

@@ -110,8 +110,12 @@ def chunks_of(asked: Asked, target: Target, records: Records | None, records_max
     """Where the chunks come from: the records sent, or the target's own selection, which is counted as it goes."""
     if records is not None:
         return lambda _: records.chunks(target.chunk_records)
-    selected = (asked.resource, asked.action, asked.fields, asked.where or {})
-    return lambda work: at_most(records_max, work.select(*selected))
+    return lambda work: selected(asked, records_max, work)
+
+
+def selected(asked: Asked, records_max: int, work: Work) -> Chunks:
+    """What the operation's filter means, and no more than that many. Raises Refused."""
+    return at_most(records_max, work.select(asked.resource, asked.action, asked.fields, asked.where or {}))
 
 
 def records_max(guard: Guard, target: Target) -> int:

@@ -13,6 +13,7 @@ from guard.core.lifecycle import Illegal
 from guard.flows.guard import Guard
 from guard.flows.operation import finish
 from guard.flows.queued import drive, put
+from guard.flows.seal import give_up, go_on, is_too_late
 from guard.flows.settle import (
     end_operation,
     goes_on_later,
@@ -57,6 +58,7 @@ class Recovery:
         Raises Unavailable where the store cannot be listed; what goes wrong with one run is told as its detail.
         """
         runs = [run async for run in self._guard.journals.unfinished()]
+        self._guard.metrics.unfinished.set(len(runs))
         self._empty_since = {run: since for run, since in self._empty_since.items() if run in runs}
         for run in runs:
             with self._guard.journals.use(run) as journal:
@@ -75,18 +77,24 @@ class Recovery:
             return await self._forget_empty(journal.run, at_once=at_once)
         settled = 0
         for op, operation in list(state.operations.items()):
-            if operation.phase != "open":
-                continue
-            if not at_once and not is_abandoned(guard, journal, op):
-                return _GOING_ON
-            if not goes_on_later(state, op):
-                settled += await end_operation(guard, journal, op)
-            elif not await self._take_up(Job(operation.target, journal.run, op), at_once=at_once):
-                return _WAITS
+            if operation.phase == "standing":
+                await self._give_up_if_late(journal, op)
+            elif operation.phase == "open":
+                if not at_once and not is_abandoned(guard, journal, op):
+                    return _GOING_ON
+                if not goes_on_later(state, op):
+                    settled += await (go_on if operation.is_bracket else end_operation)(guard, journal, op)
+                elif not await self._take_up(Job(operation.target, journal.run, op), at_once=at_once):
+                    return _WAITS
         if not await self._end_reverts(journal, at_once=at_once):
             return _GOING_ON
         await finish(guard, journal, shared=True)
-        return f"ended; {settled} records were settled by reading"
+        return _STANDS if state.running else f"ended; {settled} records were settled by reading"
+
+    async def _give_up_if_late(self, journal: Journal, op: str) -> None:
+        """A bracket is nobody's to drive while it stands, and stands for as long as it could be taken back."""
+        if is_too_late(self._guard, journal.state):
+            await give_up(self._guard, journal, op)
 
     async def _end_reverts(self, journal: Journal, *, at_once: bool) -> bool:
         """Reverts of this run that nobody carries out, and this one if it is one. False: somebody does."""
@@ -131,6 +139,7 @@ class Recovery:
 
 
 _WAITS = "waits in the queue"
+_STANDS = "has a checkpoint that waits for its seal; left alone"
 _GOING_ON = "is going on; left alone"
 _NOT_BEGUN_YET = "has not begun yet; left alone"
-_QUIET = {_GOING_ON, _NOT_BEGUN_YET, _WAITS}
+_QUIET = {_GOING_ON, _NOT_BEGUN_YET, _WAITS, _STANDS}

@@ -124,16 +124,16 @@ async def preview(guard: Guard, asked: RevertAsked) -> tuple[Tally, list[Judged]
     return tally, shown
 
 
-async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing) -> Plan:
+async def load_plan(guard: Guard, journal: Journal, narrowing: Narrowing, *, skip: int = 0) -> Plan:
     """The plan of a run whose journal is whole. The caller closes it. Raises Refused (also where the narrowing fits
-    nothing: a misspelt id is not a revert), Corrupt."""
+    nothing: a misspelt id is not a revert), Corrupt. skip: records at the beginning that are not asked for."""
     state = await journal.catch_up()
     if state.phase == "none":
         raise Refused("not_found", f"There is no run {journal.run}.")
     await guard.journals.refuse_gap(state)
     plan = Plan(guard, narrowing)
     try:
-        await plan.load(journal, state)
+        await plan.load(journal, state, skip=skip)
         if plan.leaves_out and not len(plan):
             raise Refused("invalid_request", f"{_FITS_NOTHING} Nothing was written.")
     except BaseException:
@@ -319,7 +319,14 @@ class TakeBack:
     async def _begin(self) -> None:
         key = (self._journal.run, self._lease.op)
         self._guard.driven[key] += 1
-        asked = {"target": self._target.name, "action": "revert", "door": "revert", "request": ""}
+        planned = self._plan.count(self._target.name)
+        asked = {
+            "target": self._target.name,
+            "action": "revert",
+            "door": "revert",
+            "request": "",
+            "planned": planned,
+        }
         try:
             await self._journal.append(self._lease.event("begun", lease_s=self._guard.lease_s, **asked))
         except BaseException:

@@ -16,7 +16,7 @@ from guard.flows.passage import counts, journal_done
 from guard.store.journal import Journal
 from guard.target.base import Target
 
-_POLL_S = 0.25
+POLL_S = 0.25
 
 
 async def ended(guard: Guard, journal: Journal, op: str) -> OperationState:
@@ -26,7 +26,7 @@ async def ended(guard: Guard, journal: Journal, op: str) -> OperationState:
             with suppress(Illegal):  # somebody else has just taken it over
                 await end_operation(guard, journal, op)
         else:
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(POLL_S)
             await journal.catch_up()
     return journal.state.operations[op]
 

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from guard.flows.table import Table
+
 T = TypeVar("T")
 
 _IN_MEMORY_BYTES = 1024 * 1024
@@ -39,6 +41,31 @@ class Spool(Generic[T]):
                 return
             start += len(lines)
             yield self._decoder.decode_lines(lines)
+
+
+class Ids:
+    """Ids, each once, in the order in which they came first."""
+
+    def __init__(self) -> None:
+        self._table = Table(str)
+        self._given = 0
+
+    def close(self) -> None:
+        self._table.close()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, id_: str) -> bool:
+        return self._table.get(id_) is not None
+
+    def add(self, ids: Iterable[str]) -> None:
+        rows = [(-n, id_, id_) for n, id_ in enumerate(dict.fromkeys(ids), self._given + 1)]
+        self._given += len(rows)
+        self._table.add(rows)  # which is read from its highest number down
+
+    def batches(self, size: int) -> Iterator[list[str]]:
+        return self._table.batches(size, -(2**62), 0)
 
 
 class Keys:

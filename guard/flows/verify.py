@@ -122,11 +122,16 @@ async def _completeness(journals: Journals, state: RunState) -> list[Finding]:
     unended += [f"revert {revert}" for revert, over in state.reverts.items() if over is None]
     if unended and await _is_cut(journals, state):
         return [Finding(state.run, damage=True, detail=f"its last entries are missing: {unended[0]} has no end")]
-    found = [Finding(state.run, damage=False, detail=f"{each} has not ended") for each in unended]
+    found = [Finding(state.run, damage=False, detail=_unended(state, each)) for each in unended]
     for op, operation in state.operations.items():
         if unsettled := operation.unsettled():
             found.append(Finding(state.run, damage=False, detail=f"{op}: {unsettled} records are in doubt"))
     return found
+
+
+def _unended(state: RunState, name: str) -> str:
+    standing = name in state.operations and state.operations[name].phase == "standing"
+    return f"{name}: its checkpoint is not sealed yet" if standing else f"{name} has not ended"
 
 
 async def _is_cut(journals: Journals, state: RunState) -> bool:

@@ -80,6 +80,11 @@ class Queue(Protocol):
     Every method may be called from many tasks at once.
     """
 
+    @property
+    def jobs(self) -> int | None:
+        """Jobs that wait or are being driven, as far as it is known without asking; None: it is not."""
+        ...
+
     async def put(self, job: Job) -> None:
         """Return once the queue has it. A job that is put again before it is done comes once; whether one that is
         put again afterwards comes again is not said (SQS: only after five minutes). Raises Full, Unavailable."""

@@ -35,6 +35,10 @@ class MemoryQueue:
         self._changed = asyncio.Event()
         self._closed = False
 
+    @property
+    def jobs(self) -> int:
+        return len(self._places)
+
     async def put(self, job: Job) -> None:
         self._check()
         if job in self._places:

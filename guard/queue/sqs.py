@@ -78,6 +78,8 @@ class SqsQueue:
         poll_s: int = 5,
     ) -> None:
         self._url = url
+        self.jobs: int | None = None
+        """As counted at the last put of this process."""
         self._name = url.rpartition("/")[2]
         self._jobs_max = jobs_max
         self._poll_s = poll_s
@@ -87,7 +89,8 @@ class SqsQueue:
         self._threads = Threads("guard-sqs", _THREADS, closed)
 
     async def put(self, job: Job) -> None:
-        if await self._ask(self._count) >= self._jobs_max:
+        self.jobs = await self._ask(self._count)
+        if self.jobs >= self._jobs_max:
             raise Full(f"{self._jobs_max} jobs are waiting, more are not taken. Try again later.")
         await self._ask(lambda: self._send(job))
 

@@ -18,6 +18,8 @@ from guard.core.limits import ENTRY_EVENTS_MAX
 from guard.store.base import KeyMissing, KeyTaken, Store, StoreError, Unknown
 
 Clock = Callable[[], datetime]
+Watch = Callable[[RunState, Event], None]
+"""Hears of each event that this process appended, once it is durable and folded in."""
 T = TypeVar("T")
 
 _READ_AHEAD = 16
@@ -30,9 +32,12 @@ def utc_now() -> datetime:
 class Journal:
     """One run's journal. Made by `Journals`, which keeps one per run and process."""
 
-    def __init__(self, store: Store, run: str, clock: Clock = utc_now, writer: str = "") -> None:
+    def __init__(
+        self, store: Store, run: str, clock: Clock = utc_now, writer: str = "", watch: Watch | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._watch = watch
         self._writer = writer or secrets.token_hex(8)
         self._waiting: list[tuple[list[Event], asyncio.Future[Entry]]] = []
         self._writing = False
@@ -125,10 +130,16 @@ class Journal:
             entry = decode(self.run, n, data)
             if self.state.n == n:  # somebody who read meanwhile may have folded it in already
                 self._apply(entry)
+            self._tell_of(events)
             for _, done in group:
                 if not done.done():
                     done.set_result(entry)
             return
+
+    def _tell_of(self, events: list[Event]) -> None:
+        if self._watch:
+            for event in events:
+                self._watch(self.state, event)
 
     async def _is_there(self, n: int, data: bytes) -> bool:
         """Is the entry of this number the very one that was to be stored? Its writer's name is in no other."""

@@ -12,12 +12,13 @@ from guard.core.ids import index_after, index_key, indexed, is_run_id
 from guard.core.lifecycle import RunState
 from guard.core.limits import IDLE_JOURNALS_MAX
 from guard.store.base import KeyTaken, Store, StoreError
-from guard.store.journal import Clock, Journal, store_unavailable, utc_now
+from guard.store.journal import Clock, Journal, Watch, store_unavailable, utc_now
 
 
 class Journals:
-    def __init__(self, store: Store, clock: Clock = utc_now) -> None:
+    def __init__(self, store: Store, clock: Clock = utc_now, watch: Watch | None = None) -> None:
         self.store = store
+        self._watch = watch
         self.clock = clock
         self.writer = secrets.token_hex(8)
         """What the entries of this copy of Guard call their writer, up to the hyphen."""
@@ -30,7 +31,7 @@ class Journals:
 
         Those not in use are kept for a while, so that the next call of the same run reads only what is new.
         """
-        journal = self._journals.setdefault(run, Journal(self.store, run, self.clock, self.writer))
+        journal = self._journals.setdefault(run, Journal(self.store, run, self.clock, self.writer, self._watch))
         self._journals.move_to_end(run)
         self._users[run] += 1
         try:

@@ -8,20 +8,31 @@ async with target.work() as work:            # a database: one transaction; an A
     await work.commit()                      # a database: now it is so; an API: nothing
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from guard.core.model import Change, Image, Key, Known, Outcome, Resource, Reversal, Touched
-from handlers.base import Traits
+from handlers.base import Call, Reply, Traits
 
 MayWrite = Callable[[], bool]
+
+Ask = Callable[[Call], Coroutine[Any, Any, Reply]]
+"""Makes a call that reads. Raises Unavailable where no answer can be had."""
 
 
 def always() -> bool:
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Ids of some of the records that a filter means, and how many it means in all, where the target tells."""
+
+    ids: Sequence[str]
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +178,24 @@ class Target(Protocol):
 
     async def read(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, Image]:
         """What the records hold now, for showing. Raises Unavailable; `some`: as Work.look does."""
+        ...
+
+    def named(self, resource: str, id_: Any) -> str:
+        """The id of a record as a caller gives it, as Guard keeps it; `resource` was opened before. Raises Refused
+        where no record can have it."""
+        ...
+
+    async def seen(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, tuple[str, Image]]:
+        """As `read`, with the id by which the target itself calls each record. (To a database 007 is 7.)"""
+        ...
+
+    def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:
+        """The records that a filter in the target's own words means, some at a time. Raises Refused (it has no filters,
+        or not such a one), Unavailable."""
+        ...
+
+    def reads(self, resource: str, ids: Sequence[str]) -> int | None:
+        """How many calls read these records; None: nothing is counted here (a database)."""
         ...
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:

@@ -6,6 +6,7 @@ acted upon) or NoAnswer (it may have been).
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -14,6 +15,7 @@ import httpx2
 import orjson
 
 from guard.core.limits import REPLY_BYTES_MAX
+from guard.metrics import Heard, unheard
 from guard.target.access import Access, NoToken
 from guard.target.base import MayWrite, always
 from guard.target.circuit import FAILURES_MAX, Circuit
@@ -54,11 +56,12 @@ class NoAnswer(Exception):
 class Client:
     """`access` is who Guard is to the vendor, and what its handler asks for besides."""
 
-    def __init__(self, base_url: str, access: Access, pace: Pace, timeout_s: float) -> None:
+    def __init__(self, base_url: str, access: Access, pace: Pace, timeout_s: float, heard: Heard = unheard) -> None:
         self._base_url = base_url.rstrip("/")
         self._access = access
         self._pace = pace
         self._timeout_s = timeout_s
+        self._heard = heard
         self._circuit = Circuit()
         self._timeouts = {"timeout": httpx2.Timeout(timeout_s, connect=5.0).as_dict()}
         # Not httpx2's client around it: its redirects, cookies and authentication are not for Guard, and cost time.
@@ -197,15 +200,21 @@ class Client:
             self._refuse_while_down()
             if not may_send():
                 raise Paused("Guard was taken over by another copy before this was sent")
+            began, took_s, outcome = time.perf_counter(), 0.0, "no_answer"
             try:
                 async with asyncio.timeout(self._timeout_s if whole else None), self._sent(request) as response:
+                    took_s, outcome = time.perf_counter() - began, _class(response.status_code)
                     yield response
             except NotSent:
                 self._circuit.failed()
+                outcome = "not_sent"
                 raise
             except (NoAnswer, httpx2.RequestError, TimeoutError) as error:
                 self._circuit.failed()
+                outcome = "no_answer"
                 raise NoAnswer(str(error) if isinstance(error, NoAnswer) else _sentence(error)) from error
+            finally:
+                self._heard(outcome, took_s or time.perf_counter() - began)
 
     @asynccontextmanager
     async def _sent(self, request: httpx2.Request) -> AsyncIterator[httpx2.Response]:
@@ -253,6 +262,11 @@ class Client:
 def _tls() -> ssl.SSLContext:
     """One for all targets of the process: the list of trusted authorities takes tens of milliseconds to load."""
     return httpx2.create_ssl_context(trust_env=False)
+
+
+def _class(status: int) -> str:
+    """One word for a status; "too many" by itself, since it is the pace that is wrong then, not the request."""
+    return str(status) if status == _TOO_MANY else f"{status // 100}xx"
 
 
 async def _body(response: httpx2.Response) -> bytes:

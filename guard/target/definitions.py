@@ -8,15 +8,15 @@ have made or removed one meanwhile.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
 from guard.core.errors import Unavailable
 from guard.core.limits import DEFINITIONS_AGAIN_S, DEFINITIONS_S
+from guard.target.base import Ask
 from guard.tasks import all_or_none
-from handlers.base import Call, Handler, Reply
+from handlers.base import Call, Handler
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ class Definitions:
         self,
         target: str,
         handler: Handler,
-        ask: Callable[[Call], Coroutine[Any, Any, Reply]],
+        ask: Ask,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target

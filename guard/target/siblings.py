@@ -5,14 +5,15 @@ the creation's; where somebody else has made the like meanwhile, or nothing new 
 doubt. What was there before is kept in memory only: after a crash such a creation stays in doubt, too.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from guard.core.errors import GuardError, Unavailable
 from guard.core.model import Action, Change, Fields, Image, Key, Outcome, Status, Touched
+from guard.target.base import Ask
 from guard.tasks import all_or_none, all_to_the_end
-from handlers.base import Call, Handler, Reply
+from handlers.base import Call, Handler
 
 
 class Named(NamedTuple):
@@ -23,9 +24,9 @@ class Named(NamedTuple):
 
 
 class Siblings:
-    """Of one operation. `ask` makes a call and raises Unavailable."""
+    """Of one operation."""
 
-    def __init__(self, handler: Handler, ask: Callable[[Call], Coroutine[Any, Any, Reply]]) -> None:
+    def __init__(self, handler: Handler, ask: Ask) -> None:
         self._handler = handler
         self._ask = ask
         self._there: dict[Key, frozenset[str]] = {}

@@ -9,7 +9,8 @@ import csv
 import hashlib
 import io
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any
@@ -19,6 +20,7 @@ from starlette.requests import Request
 
 from guard.core.errors import GuardError, Refused
 from guard.core.limits import JSON_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX
+from guard.core.model import RECORD_MEMBERS
 from guard.flows.protect import Records
 from guard.target.base import Target
 from guard.web.bodies import parts
@@ -31,9 +33,6 @@ _IN_MEMORY_BYTES = 1024 * 1024
 _BREATHE_EVERY = 500
 Source = Generator[tuple[int, Mapping[str, Any]], None, None]
 """Records with their numbers, from 1. Whoever takes it closes it."""
-_FIELDS = frozenset({"id", "fields"})
-_MEMBERS = {"create": _FIELDS, "update": _FIELDS, "upsert": _FIELDS, "delete": frozenset({"id"})}
-"""What a record may hold, by action; a handler's verbs have members of their own."""
 
 CSV_NULL = "\\N"
 """A CSV cell of just this means null; an empty cell means an empty text."""
@@ -61,24 +60,34 @@ def kind_of(request: Request) -> str:
             f"A body of type {given[:80]!r} cannot be read. Send application/json, application/x-ndjson or text/csv. "
             "Nothing was written.",
         )
+    refuse_encoded(request)
+    return _TYPES[given]
+
+
+def refuse_encoded(request: Request) -> None:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(
             "unsupported_media_type", "Send the body as it is, without Content-Encoding. Nothing was written."
         )
-    return _TYPES[given]
 
 
 async def receive(request: Request, bytes_max: int) -> Body:
     """Take the body to disk. Raises Refused (too_large) as soon as it is."""
     kind = kind_of(request)
-    bytes_max = min(bytes_max, JSON_BYTES_MAX) if kind == JSON else bytes_max
-    refuse_too_large(int(request.headers.get("content-length", "0")), bytes_max, kind)
+    if kind == JSON:
+        return await taken(request, min(bytes_max, JSON_BYTES_MAX), kind, "As NDJSON or CSV it may be larger.")
+    return await taken(request, bytes_max, kind, "Send it in several operations.")
+
+
+async def taken(request: Request, bytes_max: int, kind: str, advice: str) -> Body:
+    """A body of whatever kind. Raises Refused (too_large) as soon as it is, with `advice`."""
+    _refuse_too_large(int(request.headers.get("content-length", "0")), bytes_max, advice)
     file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - closed by Body.close
     digest, size = hashlib.sha256(), 0
     try:
         async for part in parts(request):
             size += len(part)
-            refuse_too_large(size, bytes_max, kind)
+            _refuse_too_large(size, bytes_max, advice)
             digest.update(part)
             file.write(part)
     except BaseException:
@@ -88,10 +97,25 @@ async def receive(request: Request, bytes_max: int) -> Body:
     return Body(file, digest.hexdigest(), size, kind)
 
 
-def refuse_too_large(size: int, bytes_max: int, kind: str) -> None:
+def _refuse_too_large(size: int, bytes_max: int, advice: str) -> None:
     if size > bytes_max:
-        hint = " As NDJSON or CSV it may be larger." if kind == JSON else " Send it in several operations."
-        raise Refused("too_large", f"The body is larger than {bytes_max // 1024} KiB.{hint} Nothing was written.")
+        raise Refused("too_large", f"The body is larger than {bytes_max // 1024} KiB. {advice} Nothing was written.")
+
+
+async def known_records(source: Callable[[], Source], what: "What", target: Target) -> Records:
+    """Every record as a change of the target. A field that is not known may have been made a minute ago: then the
+    target's definitions are read anew, and the records once more. Raises Refused, Unavailable."""
+    try:
+        return await _checked(source, what, target)
+    except Refused as refused:
+        if refused.code != "unknown_field" or not await target.renewed(what.resource):
+            raise
+    return await _checked(source, what, target)
+
+
+async def _checked(source: Callable[[], Source], what: "What", target: Target) -> Records:
+    with closing(source()) as records:
+        return await checked(records, what, target)
 
 
 async def checked(source: Source, what: "What", target: Target) -> Records:
@@ -122,7 +146,7 @@ class What:
 
 def _change(target: Target, what: What, number: int, record: Mapping[str, Any]) -> Any:
     try:
-        members = _MEMBERS.get(what.action)
+        members = RECORD_MEMBERS.get(what.action)
         if members and not members.issuperset(record):
             unknown, allowed = sorted(set(record) - members), " and ".join(sorted(members))
             raise Refused("invalid_record", f"It has a member {unknown[0][:80]!r}; a record has {allowed}.")

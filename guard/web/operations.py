@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -27,11 +26,12 @@ from guard.web.intake import (
     CSV,
     JSON,
     Body,
+    Source,
     What,
-    checked,
     csv_records,
     json_records,
     kind_of,
+    known_records,
     ndjson_records,
     receive,
 )
@@ -91,30 +91,31 @@ async def operations(request: Request) -> Response:
                 "Fields beside the records would be ignored: each record has fields of its own. Nothing was written."
             )
             raise Refused("invalid_request", detail)
-        records = None if model.filter is not None else await _records_known(guard, target, model, body)
+        records = None if model.filter is not None else await _records(guard, target, model, body)
         asked = replace(_asked(request, client, model, body, records), run_key=run_key, idempotency_key=idempotency_key)
     finally:
         body.close()
     if model.dry_run:
         return Json(await foresee(guard, asked, records))
-    return await _begin(request, guard, asked, records)
+    return await begun(request, guard, asked, records)
 
 
-async def _begin(request: Request, guard: Guard, asked: Asked, records: Records | None) -> Response:
+async def begun(request: Request, guard: Guard, asked: Asked, records: Records | None) -> Response:
+    """Begin an operation, wait for it as long as the caller wants to, and answer: the same for every door."""
     run, op = identify(guard, asked)
     if not (seconds := wait_s(request)):
         op = await accept(guard, asked, records, run, op)
         return _accepted(guard, await told(guard, run, answer(guard, run, op)))
-    begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = guard.start(run, protect(guard, asked, records, run, op, begun))
+    named: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = guard.start(run, protect(guard, asked, records, run, op, named))
     if not await finished(task, seconds):
         # Not accepted before the journal has it: by then it was found fit, and run_url shows it.
-        either: set[asyncio.Future[Any]] = {task, begun}
+        either: set[asyncio.Future[Any]] = {task, named}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            return _accepted(guard, await told(guard, run, answer(guard, run, await begun)))
+            return _accepted(guard, await told(guard, run, answer(guard, run, await named)))
     await task
-    return _answered(await told(guard, run, answer(guard, run, await begun)))
+    return _answered(await told(guard, run, answer(guard, run, await named)))
 
 
 def _accepted(guard: Guard, given: dict[str, Any]) -> Response:
@@ -133,6 +134,14 @@ def _answered(given: dict[str, Any]) -> Response:
     raise Refused(code, detail, **{name: value for name, value in given.items() if name not in ("status", "problem")})
 
 
+def is_dry_run(request: Request) -> bool:
+    """The header of callers whose body is not theirs to change. Raises Refused."""
+    given = request.headers.get("guard-dry-run", "0").lower()
+    if given not in ("1", "true", "0", "false"):  # whoever means a dry run must not find that it was none
+        raise Refused("invalid_request", "Guard-Dry-Run is 1 or 0. Nothing was written.")
+    return given in ("1", "true")
+
+
 def _model(given: Mapping[str, Any]) -> OperationModel:
     try:
         return OperationModel.model_validate(given)
@@ -143,15 +152,20 @@ def _model(given: Mapping[str, Any]) -> OperationModel:
 
 
 def _json(body: Body) -> Mapping[str, Any]:
-    content = body.file.read()
+    found = parsed(body.file.read())
+    if not isinstance(found, dict):
+        raise Refused("invalid_request", "The body must be a JSON object. Nothing was written.")
+    return found
+
+
+def parsed(content: bytes) -> Any:
+    """JSON whose numbers survive. Raises Refused."""
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Refused(
             "invalid_body", f"The body is not JSON: {error.msg} (line {error.lineno}). Nothing was written."
         ) from None
-    if not isinstance(found, dict):
-        raise Refused("invalid_request", "The body must be a JSON object. Nothing was written.")
     refuse_rounded(content, "A number in it")
     return found
 
@@ -193,24 +207,13 @@ def key_header(request: Request, name: str) -> str:
     return key
 
 
-async def _records_known(guard: Guard, target: Target, model: OperationModel, body: Body) -> Records:
-    """A field that is not known may have been made a minute ago: then the target's definitions are read anew."""
-    try:
-        return await _records(guard, target, model, body)
-    except Refused as refused:
-        if refused.code != "unknown_field" or not await target.renewed(model.resource):
-            raise
-    body.file.seek(0)
-    return await _records(guard, target, model, body)
-
-
 async def _records(guard: Guard, target: Target, model: OperationModel, body: Body) -> Records:
-    if body.kind == JSON:
-        source = json_records(model.records)
-    elif body.kind == CSV:
-        source = csv_records(body, model.action, model.id_column)
-    else:
-        source = ndjson_records(body)
     what = What(model.resource, model.action, guard.policy(model.target).records_max)
-    with closing(source):
-        return await checked(source, what, target)
+
+    def source() -> Source:
+        body.file.seek(0)
+        if body.kind == JSON:
+            return json_records(model.records)
+        return csv_records(body, model.action, model.id_column) if body.kind == CSV else ndjson_records(body)
+
+    return await known_records(source, what, target)

@@ -21,9 +21,10 @@ from guard.flows.passthrough import Answer, pass_through
 from guard.target.base import MayWrite
 from guard.target.client import NoAnswer, NotSent
 from guard.target.http import HttpTarget
+from guard.web.admission import GOES_ON
 from guard.web.bodies import parts as received
 from guard.web.callers import Callers, refuse_foreign
-from guard.web.operations import idempotency_key_of, key_header
+from guard.web.operations import idempotency_key_of, is_dry_run, key_header
 from guard.web.problems import Json
 from handlers.base import READ, Reply, Route
 from handlers.base import Request as VendorRequest
@@ -164,7 +165,7 @@ async def _write(
         scenario=key_header(request, "guard-scenario"),
         accept_irreversible=request.headers.get("guard-accept-irreversible", "").lower() in ("true", "1"),
     )
-    if _is_dry_run(request):
+    if is_dry_run(request):
         forecast = Forecast(target)
         forecast.add(changes)
         return Json(forecast.told(asked))
@@ -178,7 +179,7 @@ async def _write(
             answer = Answer(response.status_code, body, _kept(headers, target))
             return answer, Reply(response.status_code, body, headers)
 
-    run, op, answer = await pass_through(guard, asked, target, changes, forward)
+    run, op, answer, request.scope[GOES_ON] = await pass_through(guard, asked, target, changes, forward)
     with guard.journals.use(run) as journal:
         state = journal.state
         told = {
@@ -229,13 +230,6 @@ def _headers(request: Request, target: HttpTarget) -> dict[str, str]:
 def _kept(headers: Mapping[str, str], target: HttpTarget) -> dict[str, str]:
     told = target.handler.told_headers
     return {name: value for name, value in headers.items() if _KEPT_HEADERS.fullmatch(name) or name in told}
-
-
-def _is_dry_run(request: Request) -> bool:
-    given = request.headers.get("guard-dry-run", "0").lower()
-    if given not in ("1", "true", "0", "false"):  # whoever means a dry run must not find that it was none
-        raise Refused("invalid_request", "Guard-Dry-Run is 1 or 0. Nothing was written.")
-    return given in ("1", "true")
 
 
 def _json(content: bytes) -> object:

@@ -1,13 +1,13 @@
-"""GET and POST /revert/{token}: the plan, and carrying it out.
+"""GET and POST /revert/{token} for programs: the plan, and carrying it out. For people: revert_pages.py.
 
 GET reads and shows, and never changes anything: link scanners and chat previews open revert URLs.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -22,16 +22,16 @@ from guard.core.model import Action, Change, Verdict
 from guard.core.past import changed_fields
 from guard.flows.guard import Guard
 from guard.flows.history import Recorded, answer, recorded, summary, told
-from guard.flows.plan import Judged, Narrowing, judge_rows, title_of
-from guard.flows.revert import RevertAsked, Tally, load_plan, preview, start_revert
+from guard.flows.plan import Judged, Narrowing, Plan, Row, judge_rows, title_of
+from guard.flows.revert import RevertAsked, Tally, preview, start_revert
 from guard.target.base import Target
 from guard.web.bodies import parts
-from guard.web.pages import page
 from guard.web.problems import Json, problem
 from guard.web.runs import number
 from guard.web.waiting import finished, wait_s
 
-_PAGE = 50
+PAGE_ROWS = 50
+PAGE_ROWS_MAX = 500
 
 
 def _list(value: Any) -> Any:
@@ -41,16 +41,16 @@ def _list(value: Any) -> Any:
     return [value] if value.startswith("[") else [part for part in value.split(",") if part]
 
 
-def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def fields_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The members of a query or a form; what narrows may be repeated. An empty one is kept: it asks for no record, and
     is refused rather than taken for everything."""
     given: dict[str, Any] = {}
     for name, value in pairs:
-        given[name] = [*_list(given[name]), *_list(value)] if name in given and name in _NARROWING else value
+        given[name] = [*_list(given[name]), *_list(value)] if name in given and name in NARROWING else value
     return given
 
 
-_NARROWING = ("operations", "resources", "ids", "fields")
+NARROWING = ("operations", "resources", "ids", "except_ids", "fields")
 
 
 Names = Annotated[list[str], BeforeValidator(_list), Field(min_length=1, max_length=100_000)]
@@ -64,6 +64,7 @@ class RevertModel(BaseModel):
     operations: Names | None = None
     resources: Names | None = None
     ids: Names | None = None
+    except_ids: Names | None = None
     fields: Names | None = None
     on_conflict: Literal["skip", "force", "abort"] = "skip"
     dry_run: bool = False
@@ -74,6 +75,7 @@ class RevertModel(BaseModel):
             operations=_set(self.operations),
             resources=_set(self.resources),
             ids=_set(self.ids),
+            except_ids=_set(self.except_ids),
             fields=_set(self.fields),
         )
 
@@ -83,105 +85,98 @@ def _set(names: list[str] | None) -> frozenset[str] | None:
 
 
 async def show(request: Request) -> Response:
-    """The plan, a page of it judged by what is there now."""
-    html = _wants_html(request)
+    """The plan as JSON, a page of it judged by what is there now."""
     try:
-        state = await _state(request)
-        query = _fields(request.query_params.multi_items())
+        state = await state_of_token(request)
+        query = fields_of(request.query_params.multi_items())
         offset = number(query.pop("offset", None), "offset", 0, 2**31)
-        limit = number(query.pop("limit", None), "limit", _PAGE, 500)
-        model = _model(query)
-        told = await _plan(request.app.state.guard, state, model, offset, limit)
+        limit = number(query.pop("limit", None), "limit", PAGE_ROWS, PAGE_ROWS_MAX)
+        told = await _plan(request, state, model_of(query), offset, limit)
     except GuardError as error:
-        return _problem(error, html=html)
-    if not html:
-        return Json(told, headers=_no_store())
-    # Button and links carry the narrowing: they mean what the page shows.
-    narrowed = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != "offset"])
-    return page("plan.html", {**told, "told": told, "action_url": request.url.path, "narrowed": narrowed})
+        return _problem(error)
+    return Json(told, headers=_no_store())
 
 
-async def _plan(guard: Guard, state: RunState, model: RevertModel, offset: int, limit: int) -> dict[str, Any]:
-    narrowing = model.narrowing()
-    with guard.journals.use(state.run) as journal:
-        plan = await load_plan(guard, journal, narrowing)
-        try:
-            rows, total = plan.page(offset, limit), len(plan)
-            judged: list[Judged] = []
-            for name in dict.fromkeys(row.target for row in rows):
-                target = guard.target(name)
-                mine = [row for row in rows if row.target == name]
-                force = model.on_conflict == "force"
-                judged += await judge_rows(partial(target.read, some=True), target, mine, plan, force=force)
-            targets = plan.targets()
-        finally:
-            plan.close()
-    tally = Tally()
-    for _, _, judgement in judged:
-        tally.foresee(judgement)
+async def _plan(request: Request, state: RunState, model: RevertModel, offset: int, limit: int) -> dict[str, Any]:
+    guard, plans = request.app.state.guard, request.app.state.plans
+    async with plans.page(state, model.narrowing(), offset, limit) as page:
+        judged = await judge_page(guard, page.plan, page.rows, force=model.on_conflict == "force")
+        targets = page.plan.targets()
     return {
         **summary(guard, state, list(state.operations.values())),
-        "records_to_take_back": total,
+        "records_to_take_back": page.total,
         "page_offset": offset,
         "page_records": len(judged),
-        "next_offset": offset + len(judged) if offset + len(judged) < total else None,
-        **{f"page_{name}": count for name, count in tally.members().items()},
-        "cannot_be_taken_back": _effects(guard, targets),
-        "plan": [_item(guard.target(each[0].target), each) for each in judged],
-        **({"reverting_records_written": await _written(guard, state)} if state.status == "reverting" else {}),
+        "next_offset": offset + len(judged) if offset + len(judged) < page.total else None,
+        **{f"page_{name}": count for name, count in foreseen(judged).members().items()},
+        "cannot_be_taken_back": effects(guard, targets),
+        "plan": [plan_item(guard.target(each[0].target), each) for each in judged],
     }
 
 
-def _effects(guard: Guard, targets: Iterable[str]) -> list[str]:
+async def judge_page(guard: Guard, plan: Plan, rows: Sequence[Row], *, force: bool) -> list[Judged]:
+    """Some rows of a plan with what their records hold now, in their order."""
+    judged: dict[int, Judged] = {}
+    for name in dict.fromkeys(row.target for row in rows):
+        target = guard.target(name)
+        mine = [(at, row) for at, row in enumerate(rows) if row.target == name]
+        found = await judge_rows(partial(target.read, some=True), target, [row for _, row in mine], plan, force=force)
+        judged |= {at: each for (at, _), each in zip(mine, found, strict=True)}
+    return [judged[at] for at in sorted(judged)]
+
+
+def foreseen(judged: Iterable[Judged]) -> Tally:
+    tally = Tally()
+    for _, _, judgement in judged:
+        tally.foresee(judgement)
+    return tally
+
+
+def effects(guard: Guard, targets: Iterable[str]) -> list[str]:
     """What writes to these targets set off that nothing takes back."""
     return [effect for name in dict.fromkeys(targets) if (effect := guard.target(name).side_effects)]
 
 
-async def _written(guard: Guard, state: RunState) -> int:
-    """How many records the revert that is going on has taken back by now."""
-    with guard.journals.use(list(state.reverts)[-1]) as own:
-        return sum(operation.count("applied") for operation in (await own.catch_up()).operations.values())
-
-
 async def carry_out(request: Request) -> Response:
-    html = _wants_html(request)
     try:
-        state = await _state(request)
-        model = _model({**_fields(request.query_params.multi_items()), **await _body(request)})
-        told, status = await _revert(request, state, model)
+        state = await state_of_token(request)
+        given = {**fields_of(request.query_params.multi_items()), **await body_of(request)}
+        told, status = await _revert(request, state, model_of(given))
     except GuardError as error:
-        return _problem(error, html=html)
-    if html:
-        narrowed = urlencode(model.model_dump(include=set(_NARROWING), exclude_none=True), doseq=True)
-        return page("report.html", {**told, "action_url": request.url.path, "narrowed": narrowed}, status)
+        return _problem(error)
     headers = {"location": told["run_url"]} if status == 202 else {}
     return Json(told, status, {**headers, **_no_store()})
 
 
-async def _revert(request: Request, state: RunState, model: RevertModel) -> tuple[dict[str, Any], int]:
-    guard: Guard = request.app.state.guard
+def asked_of(guard: Guard, state: RunState, model: RevertModel) -> RevertAsked:
+    """Raises Refused."""
     if model.callback_url:
         guard.callbacks.refuse_unfit(model.callback_url)
-    asked = RevertAsked(
+    return RevertAsked(
         run=state.run,
         client="revert url",
         narrowing=model.narrowing(),
         on_conflict=model.on_conflict,
         callback=model.callback_url,
     )
+
+
+async def _revert(request: Request, state: RunState, model: RevertModel) -> tuple[dict[str, Any], int]:
+    guard: Guard = request.app.state.guard
+    asked = asked_of(guard, state, model)
     if model.dry_run:
         tally, shown = await preview(guard, asked)
-        return _previewed(guard, state, tally, shown), 200
+        return previewed(guard, state, tally, shown), 200
     task = start_revert(guard, asked)
-    if not await finished(task, wait_s(request)) and (run := await _its_run(guard, state, task)):
-        effects = _effects(guard, (operation.target for operation in state.operations.values()))
-        going_on = {"status": "reverting", "conflicts": [], "recreated": [], "cannot_be_taken_back": effects}
+    if not await finished(task, wait_s(request)) and (run := await its_run(guard, state, task)):
+        lost = effects(guard, (operation.target for operation in state.operations.values()))
+        going_on = {"status": "reverting", "conflicts": [], "recreated": [], "cannot_be_taken_back": lost}
         return {**await told(guard, run, answer(guard, run)), **going_on}, 202
     run = await task
     return await told(guard, run, report(guard, run)), 200
 
 
-async def _its_run(guard: Guard, state: RunState, task: asyncio.Task[str]) -> str | None:
+async def its_run(guard: Guard, state: RunState, task: asyncio.Task[str]) -> str | None:
     """The run of a revert that is going on, as soon as it has a journal; None: it ended before."""
     with guard.journals.use(state.run) as journal:
         while not task.done():
@@ -194,7 +189,8 @@ async def _its_run(guard: Guard, state: RunState, task: asyncio.Task[str]) -> st
     return None
 
 
-def _previewed(guard: Guard, state: RunState, tally: Tally, shown: list[Judged]) -> dict[str, Any]:
+def previewed(guard: Guard, state: RunState, tally: Tally, shown: list[Judged]) -> dict[str, Any]:
+    """What a revert would come to, in the shape of its report."""
     return {
         **summary(guard, state, list(state.operations.values())),
         "status": "dry_run",
@@ -207,7 +203,7 @@ def _previewed(guard: Guard, state: RunState, tally: Tally, shown: list[Judged])
                 for row, image, judgement in shown
             ]
         ),
-        "cannot_be_taken_back": _effects(guard, (operation.target for operation in state.operations.values())),
+        "cannot_be_taken_back": effects(guard, (operation.target for operation in state.operations.values())),
     }
 
 
@@ -237,7 +233,7 @@ async def report(guard: Guard, run: str) -> dict[str, Any]:
         "status": "reverted" if whole and "problem" not in told else "partly_reverted",
         "conflicts": _conflicts(judged),
         "recreated": recreated,
-        "cannot_be_taken_back": _effects(guard, (operation.target for operation in state.operations.values())),
+        "cannot_be_taken_back": effects(guard, (operation.target for operation in state.operations.values())),
     }
 
 
@@ -261,7 +257,7 @@ def _conflicts(judged: list[JudgedLine]) -> list[dict[str, Any]]:
     """One flat item per field that does not go back, and why."""
     items = []
     for resource, id_, title, judgement in judged[:ANSWER_RECORDS_MAX]:
-        reason = judgement.reason or _REASONS[judgement.verdict]
+        reason = judgement.reason or REASONS[judgement.verdict]
         item = {"resource": resource, "id": id_, "title": title, "reason": reason}
         left = [field for field in judgement.fields if field.verdict is not Verdict.RESTORE]
         if not left:
@@ -273,7 +269,7 @@ def _conflicts(judged: list[JudgedLine]) -> list[dict[str, Any]]:
     return items
 
 
-_REASONS = {
+REASONS = {
     Verdict.RESTORE: "",
     Verdict.ALREADY: "It is already as it was before the run.",
     Verdict.CONFLICT: "It was changed after the run; that change is left alone.",
@@ -282,7 +278,7 @@ _REASONS = {
 }
 
 
-def _item(target: Target, judged: Judged) -> dict[str, Any]:
+def plan_item(target: Target, judged: Judged) -> dict[str, Any]:
     row, image, judgement = judged
     return {
         "target": row.target,
@@ -290,7 +286,7 @@ def _item(target: Target, judged: Judged) -> dict[str, Any]:
         "id": row.past.id or None,
         "title": title_of(target, row, image),
         "verdict": judgement.verdict.value,
-        "reason": judgement.reason or _REASONS[judgement.verdict],
+        "reason": judgement.reason or REASONS[judgement.verdict],
         "exists_now": None if row.past.lost else image is not None,
         "fields": [
             {"field": f.field, "verdict": f.verdict.value, "before": f.before, "after": f.after, "now": f.now}
@@ -299,7 +295,8 @@ def _item(target: Target, judged: Judged) -> dict[str, Any]:
     }
 
 
-async def _state(request: Request) -> RunState:
+async def state_of_token(request: Request) -> RunState:
+    """The run that the token in the path opens. Raises Refused."""
     guard: Guard = request.app.state.guard
     state = await guard.journals.state(guard.run_of(request.path_params["token"]))
     if state.revoked:
@@ -307,7 +304,7 @@ async def _state(request: Request) -> RunState:
     return state
 
 
-async def _body(request: Request) -> Mapping[str, Any]:
+async def body_of(request: Request) -> Mapping[str, Any]:
     """JSON, a form, or nothing. Raises Refused."""
     content = b""
     async for part in parts(request):
@@ -316,7 +313,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
             raise Refused("too_large", "The body of a revert is too large. Nothing was written.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
-        return _fields(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
+        return fields_of(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
     if not content.strip():
         return {}
     try:
@@ -328,7 +325,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
     return found
 
 
-def _model(given: Mapping[str, Any]) -> RevertModel:
+def model_of(given: Mapping[str, Any]) -> RevertModel:
     try:
         return RevertModel.model_validate(given)
     except ValidationError as error:
@@ -337,14 +334,7 @@ def _model(given: Mapping[str, Any]) -> RevertModel:
         raise Refused("invalid_request", f"{where}: {first['msg']}. Nothing was written.", member=where) from None
 
 
-def _wants_html(request: Request) -> bool:
-    """A browser names text/html; everybody else gets JSON."""
-    return "text/html" in request.headers.get("accept", "")
-
-
-def _problem(error: GuardError, *, html: bool) -> Response:
-    if html:
-        return page("problem.html", {"problem": error.problem()}, error.status)
+def _problem(error: GuardError) -> Response:
     answer = problem(error)
     answer.headers.update(_no_store())
     return answer

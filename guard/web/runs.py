@@ -1,6 +1,7 @@
 """GET /v1/runs, /v1/runs/{id}, /v1/runs/{id}/changes: the history."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from guard.core.errors import Refused
-from guard.core.ids import index_key, is_run_id
+from guard.core.ids import derived_run_id, index_key, is_run_id
 from guard.core.lifecycle import RunState
 from guard.core.limits import PAGE_RECORDS_MAX
 from guard.core.model import Image
@@ -27,33 +28,75 @@ _RUNS_LOOKED_AT_MAX = 2000
 
 
 async def runs(request: Request) -> Response:
-    """Newest first. `target`, `since` and `until` narrow; the answer's next_after, as `after`, goes on."""
+    """Newest first. `target`, `since` and `until` narrow; the answer's next_after, as `after`, goes on.
+
+    `run_key` finds the one run that this client began under it, for whoever knows the scenario's execution alone.
+    """
     guard: Guard = request.app.state.guard
     client = _client(request)
     query = request.query_params
-    limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
-    since = instant(query.get("since"), "since")
+    if key := query.get("run_key", "").strip():
+        return Json({"runs": await _by_key(guard, client, key), "next_after": None})
+    found, after = await listed(
+        guard,
+        client,
+        lambda _, targets: query.get("target") in (None, *targets),
+        since=instant(query.get("since"), "since"),
+        until=instant(query.get("until"), "until"),
+        after=query.get("after"),
+        limit=number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX),
+    )
+    return Json({"runs": found, "next_after": after})
+
+
+Fits = Callable[[dict[str, Any], set[str]], bool]
+"""A run's flat object and its targets: is it asked for?"""
+
+
+async def listed(
+    guard: Guard,
+    client: ClientSettings,
+    fits: Fits,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    after: str | None,
+    limit: int,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Runs that a client may see, newest first, and where to go on; None: there are no more. Raises Refused."""
     found: list[dict[str, Any]] = []
     looked_at, last = 0, None
-    async for opened_at, run in guard.journals.newest(
-        instant(query.get("until"), "until"), _cursor(query.get("after"))
-    ):
+    async for opened_at, run in guard.journals.newest(until, _cursor(after)):
         if (since and opened_at < since) or looked_at >= _RUNS_LOOKED_AT_MAX or len(found) >= limit:
             break
         looked_at, last = looked_at + 1, index_key(opened_at, run)
         state = await guard.journals.state(run)
-        if _visible(client, state) and query.get("target") in (None, *_targets(state)):
-            found.append(summary(guard, state, list(state.operations.values())))
+        if _visible(client, state):
+            told = summary(guard, state, list(state.operations.values()))
+            if fits(told, _targets(state)):
+                found.append(told)
     more = last is not None and (len(found) >= limit or looked_at >= _RUNS_LOOKED_AT_MAX)
-    return Json({"runs": found, "next_after": last.removeprefix("index/") if more and last else None})
+    return found, last.removeprefix("index/") if more and last else None
+
+
+async def _by_key(guard: Guard, client: ClientSettings, key: str) -> list[dict[str, Any]]:
+    try:
+        state = await guard.journals.state(derived_run_id("run key", client.name, key))
+    except Refused:
+        return []
+    return [summary(guard, state, list(state.operations.values()))] if _visible(client, state) else []
 
 
 async def run(request: Request) -> Response:
     guard: Guard = request.app.state.guard
-    state = await state_of(request)
+    return Json(await told_of(guard, await state_of(request)))
+
+
+async def told_of(guard: Guard, state: RunState) -> dict[str, Any]:
+    """A run's flat object with its failures, its operations and its reverts."""
     told = await answer(guard, state.run)
     operations = [{"operation": op, **summary(guard, state, [operation])} for op, operation in state.operations.items()]
-    return Json({**told, "operations": operations, "reverted_by_runs": list(state.reverts)})
+    return {**told, "operations": operations, "reverted_by_runs": list(state.reverts)}
 
 
 async def stop_run(request: Request) -> Response:
@@ -74,18 +117,22 @@ async def changes(request: Request) -> Response:
     query = request.query_params
     limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
     skip = number(query.get("after"), "after", 0, 2**31)
+    page, after = await changes_page(guard, state, skip, limit)
+    now = await _now(guard, state, page) if query.get("now") == "true" else None
+    resources = Resources()
+    items = [await change_item(guard, state, record, now, resources) for record in page]
+    return Json({"changes": items, "next_after": after})
+
+
+async def changes_page(guard: Guard, state: RunState, skip: int, limit: int) -> tuple[list[Recorded], int | None]:
+    """Some records of a run, and where to go on; None: nothing stands behind them."""
     page: list[Recorded] = []
     with guard.journals.use(state.run) as journal:
         async for record in recorded(journal, state, skip=skip):
             if len(page) == limit:
-                break
+                return page, skip + limit
             page.append(record)
-        else:
-            limit += 1  # nothing stands behind this page
-    now = await _now(guard, state, page) if query.get("now") == "true" else None
-    resources = Resources()
-    items = [await _item(guard, state, record, now, resources) for record in page]
-    return Json({"changes": items, "next_after": skip + len(page) if len(page) == limit else None})
+    return page, None
 
 
 async def _now(guard: Guard, state: RunState, page: list[Recorded]) -> dict[tuple[str, str, str], Image]:
@@ -101,13 +148,14 @@ async def _now(guard: Guard, state: RunState, page: list[Recorded]) -> dict[tupl
     return now
 
 
-async def _item(
+async def change_item(
     guard: Guard,
     state: RunState,
     record: Recorded,
     now: dict[tuple[str, str, str], Image] | None,
     resources: Resources,
 ) -> dict[str, Any]:
+    """One record of a run: what was to happen, what came of it, field by field."""
     change, outcome = record.touched.change, record.outcome
     target = guard.target(state.operations[record.op].target)
     resource = await resources(target, change.resource)
@@ -141,9 +189,11 @@ async def _item(
 
 async def state_of(request: Request) -> RunState:
     """The run in the path, if the caller may see it. One that it may not see is not told from one that is not."""
-    guard: Guard = request.app.state.guard
-    client = _client(request)
-    run_id = request.path_params["run"]
+    return await visible_state(request.app.state.guard, _client(request), request.path_params["run"])
+
+
+async def visible_state(guard: Guard, client: ClientSettings, run_id: str) -> RunState:
+    """A run, if this client may see it. Raises Refused."""
     missing = Refused("not_found", "There is no such run.")
     if not is_run_id(run_id):
         raise missing

@@ -129,6 +129,10 @@ class BambooHR(Handler):
         refuse_unknown_action(self, resource, action)
         return self._change(resource, Action(action), record.get("id"), record.get("fields") or {})
 
+    def named(self, resource: str, id_: Any) -> str:
+        _refuse_unlike(resource, id_)
+        return str(id_)
+
     def changes(self, route: Route, request: Request) -> list[Change]:
         if request.query:
             raise Refused("unknown_route", "What a query changes in this write is not known. Nothing was written.")

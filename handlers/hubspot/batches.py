@@ -5,10 +5,10 @@ from typing import Any
 
 from guard.core.errors import Refused
 from guard.core.model import Action, Change, Image
-from handlers.base import Call, Reply, Write
+from handlers.base import Call, Page, Reply, Write
 from handlers.hubspot.account import Account
 from handlers.hubspot.answers import answer_of, is_refused_whole, traced
-from handlers.hubspot.names import BATCH_MAX
+from handlers.hubspot.names import BATCH_MAX, SEARCH_MAX, SEARCH_TOTAL_MAX
 from handlers.hubspot.properties import STAGE, Properties, same
 
 CREATED = "createdAt"
@@ -67,6 +67,34 @@ def finds(account: Account, changes: Sequence[Change]) -> list[tuple[Call, tuple
             values = list(dict.fromkeys(str(changes[i].fields[name]).strip() for i in part))
             calls.append((_read(account, resource, values, shown, name), tuple(part)))
     return calls
+
+
+def search(account: Account, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+    """A page of the ids of a search, {"filterGroups": […], "query": "…"} as HubSpot takes it. Raises Refused.
+
+    https://developers.hubspot.com/docs/api-reference/search/guide
+    """
+    if not any(where.values()) or not set(where) <= {"filterGroups", "query"}:
+        raise Refused("invalid_request", "A filter of HubSpot has filterGroups, query, or both.")
+    if not isinstance(where.get("filterGroups") or [], list) or not isinstance(where.get("query") or "", str):
+        raise Refused("invalid_request", "filterGroups is a list, and query a text, as HubSpot's search takes them.")
+    # All of these are required, says HubSpot's own file.
+    paged = {"after": cursor or "0", "limit": SEARCH_MAX, "sorts": [], "properties": ["hs_object_id"]}
+    body = {"filterGroups": [], **where, **paged}
+    return Call(method="POST", path=f"/crm/v3/objects/{account.path(resource)}/search", body=body, repeatable=True)
+
+
+def page(reply: Reply) -> Page | None:
+    """Raises Refused where the search means more than it ever shows."""
+    rows, total = reply.part("results"), reply.part("total")
+    if reply.status != 200 or not isinstance(rows, list) or not isinstance(total, int):
+        return None
+    if total > SEARCH_TOTAL_MAX:
+        detail = f"The filter means {total} records, and HubSpot's search shows {SEARCH_TOTAL_MAX} at most: narrow it."
+        raise Refused("too_large", f"{detail} Nothing was written.", records_total=total)
+    ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
+    after = reply.part("paging", "next", "after")
+    return None if None in ids else Page([str(id_) for id_ in ids], str(after) if after else None, total)
 
 
 def _naming(change: Change, known: Properties | None) -> str | None:

@@ -24,6 +24,7 @@ from handlers.base import (
     Handler,
     LimitHeaders,
     Limits,
+    Page,
     Reply,
     Request,
     Route,
@@ -40,13 +41,13 @@ from handlers.hubspot.names import (
     LINK_ROUTES,
     LINKS,
     STANDARD,
-    ByObject,
     is_custom,
     named_by_us,
     record_id,
     routes_of,
 )
 from handlers.hubspot.properties import asked, defined, same
+from handlers.open_ended import OpenEnded
 
 _ACTIONS = ("create", "update", "upsert", "delete")
 _DERIVED = {
@@ -95,8 +96,12 @@ class HubSpot(Handler):
         if unknown := set(options) - {"objects"}:
             raise ValueError(f"HubSpot has no option {min(unknown)}; it has objects")
         self._account = account = Account(options.get("objects", ""))
-        self.resources = ByObject({**self.resources, **{n: self._object(n) for n in account.types}}, self._object)
-        self.actions = ByObject({**self.actions, **dict.fromkeys(account.types, _ACTIONS)}, lambda _: _ACTIONS)
+        self.resources = OpenEnded(
+            {**self.resources, **{n: self._object(n) for n in account.types}}, is_custom, self._object
+        )
+        self.actions = OpenEnded(
+            {**self.actions, **dict.fromkeys(account.types, _ACTIONS)}, is_custom, lambda _: _ACTIONS
+        )
         self.routes = (*self.routes, *(route for name in account.types for route in routes_of(name)))
 
     def traits_of(self, resource: str) -> Traits:
@@ -156,6 +161,9 @@ class HubSpot(Handler):
             raise Refused("invalid_record", "The update names no property.")
         return Change(resource=resource, action=action, id=id_, fields=fields)
 
+    def named(self, resource: str, id_: Any) -> str:
+        return links.link_id(id_, self._account.types) if resource == LINKS else record_id(id_)
+
     # HubSpot's own requests
 
     def changes(self, route: Route, request: Request) -> list[Change]:
@@ -198,6 +206,15 @@ class HubSpot(Handler):
         if resource == LINKS:
             return links.images(ids, reply)
         return batches.images(ids, reply, self._account.properties.get(resource))
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        if resource == LINKS:
+            return super().search(resource, where, cursor)
+        return batches.search(self._account, resource, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del resource, where
+        return batches.page(reply)
 
     def find(self, change: Change) -> Call | None:
         calls = self.finds([change])

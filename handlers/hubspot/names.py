@@ -1,17 +1,19 @@
 """HubSpot's object types under their many names, ids, and the requests that Guard knows."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from guard.core.errors import Refused
 from handlers.base import READ, WRITE, Route
 
-T = TypeVar("T")
-
 STANDARD = {"contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-5"}
 LINKS = "associations"
 BATCH_MAX = 100
+SEARCH_MAX = 200
+"""Records of one page of a search."""
+SEARCH_TOTAL_MAX = 10_000
+"""Beyond these a search shows none."""
 """Inputs of one batch call. The vendor's documentation says so; its files name no number."""
 
 _SINGULAR = {"contact": "contacts", "company": "companies", "deal": "deals", "ticket": "tickets"}
@@ -77,19 +79,3 @@ LINK_ROUTES = (
     Route("PUT", "/crm/v4/objects/{from}/{id}/associations/{to}/{other}", WRITE, LINKS, "create"),
     Route("DELETE", "/crm/v4/objects/{from}/{id}/associations/{to}/{other}", WRITE, LINKS, "archive"),
 )
-
-
-class ByObject(dict[str, T]):
-    """Something by object type. That of a custom object is made when it is asked for: there may be any number."""
-
-    def __init__(self, known: Mapping[str, T], make: Callable[[str], T]) -> None:
-        super().__init__(known)
-        self._make = make
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or is_custom(name)
-
-    def __missing__(self, name: str) -> T:
-        if is_custom(name):
-            return self._make(name)
-        raise KeyError(name)

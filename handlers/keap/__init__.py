@@ -29,6 +29,7 @@ from handlers.base import (
     Call,
     Handler,
     Limits,
+    Page,
     Reply,
     Request,
     Route,
@@ -39,7 +40,7 @@ from handlers.base import (
 )
 from handlers.keap import alike, answers, shapes
 from handlers.keap.alike import same_text
-from handlers.keap.calls import hanging, identity, listing, tagging, unseen, writing
+from handlers.keap.calls import hanging, identity, listing, meant, tagging, unseen, writing
 from handlers.keap.kinds import CUSTOM, HANGING, IDS_MAX, KINDS, RESOURCES, TAGS
 from handlers.keap.requests import id_of, ids_of, masked, parent_of, tag_change, tag_ids
 
@@ -47,7 +48,10 @@ _DELETION = (
     "Keap's API cannot bring a deleted record back. A revert creates it again, with a new id; "
     "what hung on it (notes, tasks, opportunities, orders, the dates of its tags, history) is lost with it."
 )
-_TAG = "A tag that is applied again has a new date, and may start again the automations that start with it."
+_TAG = (
+    "The tag is applied again, to the same contacts. What is lost is the date at which it was first applied: Keap "
+    "takes no date with a tag, so it shows that of the revert. Automations that start with the tag may start once more."
+)
 _CONSENT = "A reason for opting in changes the consent to marketing e-mails, and no API writes the former one back."
 _UNSEEN = "Keap did not show what these lists held before, so that nobody could put it back: "
 
@@ -186,6 +190,14 @@ class Keap(Handler):
 
     def images(self, resource: str, ids: Sequence[str], reply: Reply) -> dict[str, Image]:
         return answers.images(resource, ids, reply)
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        return meant(resource, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del where
+        rows = answers.listed(resource, reply)
+        return None if rows is None else Page(list(rows), reply.part("next_page_token") or None)
 
     def find(self, change: Change) -> Call | None:
         wanted = identity(change)

@@ -1,8 +1,10 @@
 """The calls that leave for Keap."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from guard.core.errors import Refused
 from guard.core.model import Action, Change, Image
 from handlers.base import Call, Write
 from handlers.keap import bodies, shapes
@@ -15,6 +17,15 @@ def listing(resource: str, filter_: str) -> Call:
     kind = KINDS[resource]
     query = {"filter": filter_, "fields": kind.show, "page_size": str(IDS_MAX)}
     return Call(method="GET", path=kind.path, query=query, repeatable=True)
+
+
+def meant(resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+    """A page of what a list's own filter means: {"filter": "company_id==17"}. Raises Refused."""
+    text = where.get("filter")
+    if set(where) != {"filter"} or not isinstance(text, str) or not text.strip():
+        raise Refused("invalid_request", "A filter of Keap has filter: a text as its lists take it, company_id==17.")
+    call = listing(resource, text)
+    return replace(call, query={**call.query, "page_token": cursor}) if cursor else call
 
 
 def hanging(name: str, filter_: str) -> Call:

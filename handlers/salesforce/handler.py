@@ -19,15 +19,16 @@ from guard.core.model import (
     Reversal,
     Reversibility,
 )
-from handlers.base import Call, Handler, Limits, Reply, Request, Route, Traits, Write, refuse_unknown_action
+from handlers.base import Call, Handler, Limits, Page, Reply, Request, Route, Traits, Write, refuse_unknown_action
+from handlers.open_ended import OpenEnded
 from handlers.salesforce import answers, objects, passed, soap, soql, values, writing
 from handlers.salesforce.names import (
     DATA,
     READ_MAX,
     ROUTES,
     WRITE_MAX,
-    ByObject,
     canonical_id,
+    is_object,
     record_id,
 )
 from handlers.salesforce.objects import STAMPS, Definition, Field
@@ -76,8 +77,8 @@ class Salesforce(Handler):
             raise ValueError('domain must be the host of your org, like "example.my.salesforce.com"')
         self.base_url = f"https://{options['domain']}"
         self._client_id = options.get("client_id", "")
-        self.resources = ByObject(self.resources, self._unknown)
-        self.actions = ByObject(self.actions, lambda _: _ACTIONS)
+        self.resources = OpenEnded(self.resources, is_object, self._unknown)
+        self.actions = OpenEnded(self.actions, is_object, lambda _: _ACTIONS)
         self._definitions: dict[str, Definition] = {}
         self._prefixes: dict[str, str] = {}
 
@@ -129,7 +130,7 @@ class Salesforce(Handler):
         if found.name != resource:
             raise Refused("unknown_resource", f"{resource} is called {found.name}: Guard knows it by that name only.")
         self._definitions[resource] = found
-        self.resources = ByObject({**self.resources, resource: found.resource()}, self._unknown)
+        self.resources = OpenEnded({**self.resources, resource: found.resource()}, is_object, self._unknown)
         return True
 
     @staticmethod
@@ -222,6 +223,13 @@ class Salesforce(Handler):
                 image = values.image_of(row, known)
                 images |= {} if image is None else {id_: image}
         return images
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        return soql.meant(self._known(resource).name, where, cursor)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        del resource, where
+        return soql.page(reply)
 
     def find(self, change: Change) -> Call | None:
         calls = self.finds([change])

@@ -1,13 +1,10 @@
 """Salesforce's ids and object types, and the requests that Guard knows."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from guard.core.errors import Refused
 from handlers.base import READ, WRITE, Route
-
-T = TypeVar("T")
 
 VERSION = "60.0"
 """Of Guard's own calls: old enough for every org, and with all that is needed. Others' may have any."""
@@ -74,19 +71,3 @@ def is_object(name: object) -> bool:
 def refuse_odd_version(version: Any) -> None:
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise Refused("unknown_route", f"{str(version)[:20]!r} is no version of Salesforce's API. Nothing was written.")
-
-
-class ByObject(dict[str, T]):
-    """Something by object type; that of any other than the known ones is made when it is asked for."""
-
-    def __init__(self, known: Mapping[str, T], make: Callable[[str], T]) -> None:
-        super().__init__(known)
-        self._make = make
-
-    def __contains__(self, name: object) -> bool:
-        return is_object(name)
-
-    def __missing__(self, name: str) -> T:
-        if is_object(name):
-            return self._make(name)
-        raise KeyError(name)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from handlers.base import Call, Reply
+from guard.core.errors import Refused
+from handlers.base import Call, Page, Reply
 from handlers.salesforce.names import DATA, canonical_id
 
 _QUERY_CHARS_MAX = 8000
@@ -40,6 +41,29 @@ def in_parts(values: Mapping[int, Any], most: int) -> Iterator[dict[int, str]]:
 def those_with(resource: str, name: str, literals: Sequence[str]) -> Call:
     listed = ",".join(dict.fromkeys(literals))
     return query(f"SELECT Id, {name} FROM {resource} WHERE {name} IN ({listed})")  # noqa: S608 - escaped
+
+
+def meant(resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+    """A page of the ids of a condition's records: {"where": "City = 'Rome'"}. Raises Refused."""
+    if cursor is not None:
+        return Call(method="GET", path=cursor, repeatable=True)
+    condition = where.get("where")
+    if set(where) != {"where"} or not isinstance(condition, str) or not condition.strip():
+        raise Refused("invalid_request", "A filter of Salesforce has where: the condition of a SOQL query, a text.")
+    # In brackets, so that nothing but a condition is one: what SOQL has behind it may write (FOR VIEW).
+    return query(f"SELECT Id FROM {resource} WHERE ({condition})")  # noqa: S608 - it is the caller's own query
+
+
+def page(reply: Reply) -> Page | None:
+    rows, more = reply.part("records"), reply.part("nextRecordsUrl")
+    if reply.status != 200 or not isinstance(rows, list):
+        return None
+    ids = [canonical_id(row.get("Id")) if isinstance(row, dict) else None for row in rows]
+    done, total = reply.part("done") is True, reply.part("totalSize")
+    going_on = isinstance(more, str) and more.startswith(f"{DATA}/query/")
+    if None in ids or done == going_on:
+        return None
+    return Page([str(id_) for id_ in ids], None if done else more, total if isinstance(total, int) else None)
 
 
 def hanging_on(resource: str, ids: Sequence[str], children: Sequence[tuple[str, str]]) -> list[Call]:

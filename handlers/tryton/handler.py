@@ -2,9 +2,9 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.model import (
@@ -19,12 +19,11 @@ from guard.core.model import (
     Reversal,
     Reversibility,
 )
-from handlers.base import Call, Handler, Limits, Reply, Request, Route, Traits, Write, refuse_unknown_action
+from handlers.base import Call, Handler, Limits, Page, Reply, Request, Route, Traits, Write, refuse_unknown_action
+from handlers.open_ended import OpenEnded
 from handlers.tryton import answers, calls, models
 from handlers.tryton.calls import READ_MAX, STAMP, WRITE_MAX, is_model, record_id
 from handlers.tryton.models import Model
-
-T = TypeVar("T")
 
 _DATABASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _OPTIONS = frozenset({"database", "user", "context", "keys"})
@@ -34,22 +33,6 @@ _DELETED = Reversal(
     "mechanisms) and what Tryton only lets its own client write is lost; one that was not active comes back active. "
     "Setting active to false hides a record whole.",
 )
-
-
-class ByModel(dict[str, T]):
-    """Something by model; that of any other than the known ones is made when it is asked for."""
-
-    def __init__(self, known: Mapping[str, T], make: Callable[[str], T]) -> None:
-        super().__init__(known)
-        self._make = make
-
-    def __contains__(self, name: object) -> bool:
-        return is_model(name)
-
-    def __missing__(self, name: str) -> T:
-        if is_model(name):
-            return self._make(name)
-        raise KeyError(name)
 
 
 def _resource(name: str) -> Resource:
@@ -102,8 +85,10 @@ class Tryton(Handler):
             raise ValueError('keys must be a table of models and fields like { "party.party" = "code" }')
         self._database, self._user, self._context, self._keys = database, user, dict(context), dict(keys)
         self._models: dict[str, Model] = {}
-        self.resources = ByModel({name: _resource(name) for name in ("party.party", *self._keys)}, _resource)
-        self.actions = ByModel({name: self._actions(name) for name in self.resources}, self._actions)
+        self.resources = OpenEnded(
+            {name: _resource(name) for name in ("party.party", *self._keys)}, is_model, _resource
+        )
+        self.actions = OpenEnded({name: self._actions(name) for name in self.resources}, is_model, self._actions)
         self.routes = calls.routes(database)
 
     def _actions(self, model: str) -> tuple[str, ...]:
@@ -143,7 +128,7 @@ class Tryton(Handler):
         if known is None:
             return False
         self._models[resource] = known
-        self.resources = ByModel({**self.resources, resource: known.resource()}, _resource)
+        self.resources = OpenEnded({**self.resources, resource: known.resource()}, is_model, _resource)
         return True
 
     def _known(self, resource: str) -> Model:
@@ -221,6 +206,25 @@ class Tryton(Handler):
             return None
         images = [image for row in rows if (image := models.image_of(model, row)) is not None]
         return {image["id"]: image for image in images} if len(images) == len(rows) else None
+
+    def search(self, resource: str, where: Mapping[str, Any], cursor: Any) -> Call:
+        """{"domain": [["name", "ilike", "A%"]]}, by ids upwards: so no record is missed while others come and go."""
+        domain = where.get("domain")
+        if set(where) != {"domain"} or not isinstance(domain, list) or not domain:
+            raise Refused("invalid_request", "A filter of Tryton has domain: a list of clauses that is not empty.")
+        context = {**self._context, "active_test": False}
+        params = [[domain, ["id", ">", int(cursor or 0)]], 0, READ_MAX, [["id", "ASC"]], context]
+        return calls.rpc(self._database, f"model.{resource}.search", params, repeatable=True)
+
+    def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
+        """Raises Refused where Tryton does not know a field or an operator of the domain."""
+        del resource, where
+        if refused := answers.error(reply):
+            raise Refused("invalid_request", f"{refused.message} Nothing was written.")
+        ids = answers.result(reply)
+        if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
+            return None
+        return Page([str(id_) for id_ in ids], ids[-1] if len(ids) == READ_MAX else None)
 
     def find(self, change: Change) -> Call | None:
         """An upsert finds its record by the key of the settings. A creation whose answer was lost is searched by all

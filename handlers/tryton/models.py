@@ -59,6 +59,7 @@ class Model:
         return Resource(
             name=self.name,
             sets=self.links | self.children,
+            children={name: str(self.fields[name].get("relation")) for name in self.children},
             volatile=STAMPS | {"rec_name"},
             readonly=frozenset(self.fields) - self.writable - STAMPS - {"rec_name"},
             references={
@@ -137,12 +138,21 @@ def asked(model: Model, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise Refused("invalid_record", "The fields of a record are an object.")
     if children := sorted(set(given) & model.children):
-        relation = model.fields[children[0]].get("relation")
-        detail = f"The records in {children[0]} are written by themselves, as {relation}. Nothing was written."
-        raise Refused("invalid_record", detail)
+        raise Refused("invalid_record", _elsewhere(children[0], model.fields[children[0]]))
     if unknown := sorted(str(name) for name in given if name not in model.writable):
         raise unwritable(model.name, unknown)
     return {name: _asked(model, name, value) for name, value in given.items()}
+
+
+def _elsewhere(name: str, told: Mapping[str, Any]) -> str:
+    """What to do in place of writing records within another: Tryton's answer to that names none of them, so that what
+    became of each could not be told, and one call would hold deletions among updates."""
+    relation, parent = told.get("relation"), told.get("relation_field")
+    to = f", with {parent} naming the record that each belongs to" if isinstance(parent, str) else ""
+    return (
+        f"The records in {name} are written by themselves, as {relation}: create, write or delete those{to}. Then "
+        "Guard can take each of them back. Nothing was written."
+    )
 
 
 def _asked(model: Model, name: str, value: Any) -> Any:

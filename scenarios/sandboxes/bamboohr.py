@@ -47,8 +47,6 @@ from scenarios.sandboxes.common import (
     Table,
     Vendor,
     sandbox_app,
-    scaled,
-    serve,
 )
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - a made-up account's
@@ -473,14 +471,3 @@ def create_app(
     """The sandbox with `records` employees; `limits` None means none."""
     vendor = BambooHR(records=records, seed=seed, token=token, settings=settings or Settings())
     return sandbox_app(vendor, latency_s=latency_s, limits=limits)
-
-
-def rate_limits(text: str) -> RateLimits | None:
-    """From "off" or requests per second."""
-    return scaled(text, ASSUMED)
-
-
-def run(port: int, records: int, latency_s: float, limits: RateLimits | None, seed: int) -> None:
-    """Serve until interrupted; prints one line with the URL when ready. Port 0 takes a free one."""
-    app = create_app(records=records, seed=seed, latency_s=latency_s, limits=limits)
-    serve(app, "bamboohr", host="127.0.0.1", port=port)

@@ -15,7 +15,6 @@ A vendor's own module says what its API answers (a `Vendor`); `sandbox_app` puts
 The control plane needs no token, counts against no limit and is not in the log.
 """
 
-import argparse
 import asyncio
 import dataclasses
 import hashlib
@@ -774,21 +773,6 @@ def serve(app: Starlette, name: str, *, host: str, port: int) -> None:
     """Serve until interrupted; prints one line with the URL when ready. Port 0 takes a free one."""
     with suppress(KeyboardInterrupt):
         _server(app, host, port, lambda url: print(f"{name} sandbox: {url}", flush=True)).run()
-
-
-def from_command_line(
-    module: str, vendor: str, run: Callable[[int, int, float, RateLimits | None, int], None], documented: RateLimits
-) -> None:
-    """`python -m MODULE --port … --records …`: run the sandbox as the arguments say."""
-    parser = argparse.ArgumentParser(prog=module, description=f"A {vendor} sandbox.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--records", type=int, default=1000)
-    parser.add_argument("--latency-ms", type=float, default=0.0)
-    told = f"requests per {documented.interval_s:.0f} s, or off"
-    parser.add_argument("--rate-limit", type=lambda text: scaled(text, documented), default=documented, help=told)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    run(args.port, args.records, args.latency_ms / 1000, args.rate_limit, args.seed)
 
 
 @contextmanager

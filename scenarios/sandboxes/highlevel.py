@@ -53,10 +53,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
-    from_command_line,
     sandbox_app,
-    scaled,
-    serve,
 )
 
 VERSION = "2021-07-28"
@@ -1165,25 +1162,3 @@ def create_app(
     """
     vendor = HighLevel(records=records, seed=seed, token=token, settings=settings or Settings())
     return sandbox_app(vendor, latency_s=latency_s, limits=limits)
-
-
-def run(
-    port: int,
-    records: int,
-    latency_s: float,
-    limits: RateLimits | None,
-    seed: int,
-    host: str = "127.0.0.1",
-) -> None:
-    """Serve until interrupted; prints one line with the URL when ready. Port 0 takes a free one."""
-    app = create_app(records=records, seed=seed, latency_s=latency_s, limits=limits)
-    serve(app, "highlevel", host=host, port=port)
-
-
-def rate_limits(text: str) -> RateLimits | None:
-    """From "off" or requests per 10 seconds."""
-    return scaled(text, DOCUMENTED)
-
-
-if __name__ == "__main__":
-    from_command_line("scenarios.sandboxes.highlevel", "HighLevel", run, DOCUMENTED)

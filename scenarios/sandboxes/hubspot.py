@@ -46,10 +46,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
-    from_command_line,
     sandbox_app,
-    scaled,
-    serve,
 )
 from scenarios.sandboxes.hubspot_links import LABELS, Links, default_type, rows_of
 
@@ -437,8 +434,10 @@ class HubSpot(Vendor):
         filters = [each for group in body.get("filterGroups", []) for each in group["filters"]]
         found = [row for row in rows if all(row.get(f["propertyName"]) == f.get("value") for f in filters)]
         names = body.get("properties") or seeds.DEFAULTS[kind]
-        page = found[: min(int(body.get("limit", 10)), 200)]
-        return Reply.json(200, {"total": len(found), "results": [self._view(kind, row, names) for row in page]})
+        start, size = int(body.get("after", 0)), min(int(body.get("limit", 10)), 200)
+        views = [self._view(kind, row, names) for row in found[start : start + size]]
+        more = {"paging": {"next": {"after": str(start + size)}}} if start + size < len(found) else {}
+        return Reply.json(200, {"total": len(found), "results": views, **more})
 
     def merge(self, request: Request, name: str) -> Reply:
         kind, body = self._kind(name), _body(request)
@@ -589,20 +588,3 @@ def create_app(
     """
     vendor = HubSpot(records=records, seed=seed, token=token, settings=settings or Settings())
     return sandbox_app(vendor, latency_s=latency_s, limits=limits)
-
-
-def run(
-    port: int, records: int, latency_s: float, limits: RateLimits | None, seed: int, host: str = "127.0.0.1"
-) -> None:
-    """Serve until interrupted; prints one line with the URL when ready. Port 0 takes a free one."""
-    app = create_app(records=records, seed=seed, latency_s=latency_s, limits=limits)
-    serve(app, "hubspot", host=host, port=port)
-
-
-def rate_limits(text: str) -> RateLimits | None:
-    """From "off" or requests per 10 seconds."""
-    return scaled(text, DOCUMENTED)
-
-
-if __name__ == "__main__":
-    from_command_line("scenarios.sandboxes.hubspot", "HubSpot", run, DOCUMENTED)

@@ -46,8 +46,6 @@ from scenarios.sandboxes.common import (
     Table,
     Vendor,
     sandbox_app,
-    scaled,
-    serve,
 )
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - a made-up account's
@@ -765,14 +763,3 @@ def create_app(
     """The sandbox with `records` contacts; `limits` None means neither limits nor the headers that tell them."""
     vendor = Keap(records=records, seed=seed, token=token, settings=settings or Settings())
     return sandbox_app(vendor, latency_s=latency_s, limits=limits)
-
-
-def rate_limits(text: str) -> RateLimits | None:
-    """From "off" or requests per minute."""
-    return scaled(text, DOCUMENTED)
-
-
-def run(port: int, records: int, latency_s: float, limits: RateLimits | None, seed: int) -> None:
-    """Serve until interrupted; prints one line with the URL when ready. Port 0 takes a free one."""
-    app = create_app(records=records, seed=seed, latency_s=latency_s, limits=limits)
-    serve(app, "keap", host="127.0.0.1", port=port)

@@ -48,7 +48,6 @@ from scenarios.sandboxes.common import (
     Table,
     Vendor,
     sandbox_app,
-    serve,
 )
 from scenarios.sandboxes.salesforce_soql import parse
 
@@ -118,6 +117,7 @@ class Salesforce(Vendor):
             self.store.tables[kind].load(found)
         self.bin.load([])
         self.logins = 0
+        self._queries: list[str] = []
         self._calls_left = 0
         self._next = 1_000_000
 
@@ -128,6 +128,7 @@ class Salesforce(Vendor):
             ("POST", "/services/oauth2/token", self.log_in, True),
             ("POST", "/services/Soap/u/:version", self.soap, False),
             ("GET", f"{data}/query", self.query, True),
+            ("GET", f"{data}/query/:locator", self.query_more, True),
             ("GET", f"{data}/queryAll", self.query_all, True),
             ("GET", one, self.list_objects, True),
             ("GET", f"{one}/:type/describe", self.describe, True),
@@ -379,13 +380,20 @@ class Salesforce(Vendor):
         return Reply.json(200, [row and self._view(kind, row, ["Id", *fields]) for row in rows])
 
     def query(self, request: Request) -> Reply:
-        return self._query(request, deleted=False)
+        return self._query(request, request.query().get("q", ""), deleted=False)
 
     def query_all(self, request: Request) -> Reply:
-        return self._query(request, deleted=True)
+        return self._query(request, request.query().get("q", ""), deleted=True)
 
-    def _query(self, request: Request, *, deleted: bool) -> Reply:
-        asked = parse(request.query().get("q", ""))
+    def query_more(self, request: Request, locator: str) -> Reply:
+        """The next page of a query: 01g, which query it was, and how many rows were shown by then."""
+        number, _, shown = locator.removeprefix("01g").partition("-")
+        if not (number.isdecimal() and shown.isdecimal() and int(number) < len(self._queries)):
+            raise Refused("INVALID_QUERY_LOCATOR", "invalid query locator")
+        return self._query(request, self._queries[int(number)], deleted=False, start=int(shown))
+
+    def _query(self, request: Request, text: str, *, deleted: bool, start: int = 0) -> Reply:
+        asked = parse(text)
         if asked is None or asked.kind not in self.fields:
             raise Refused("MALFORMED_QUERY", "unexpected token")
         table = self.store.tables[asked.kind]
@@ -400,9 +408,14 @@ class Salesforce(Vendor):
                 **self._view(asked.kind, row, asked.names),
                 **{name: self._hanging(child, by, row) for name, (child, by) in children.items()},
             }
-            for row in found[:PAGE]
+            for row in found[start : start + PAGE]
         ]
-        more = {"nextRecordsUrl": "/services/data/v60.0/query/01g-2000"} if len(found) > PAGE else {}
+        more = {}
+        if len(found) > start + PAGE:
+            if not start:
+                self._queries.append(text)
+            locator = f"01g{self._queries.index(text)}-{start + PAGE}"
+            more = {"nextRecordsUrl": f"{request.path.partition('/query')[0]}/query/{locator}"}
         return Reply.json(200, {"totalSize": len(found), "done": not more, **more, "records": records})
 
     def _hanging(self, child: str, by: str, row: Row) -> Row | None:
@@ -647,8 +660,3 @@ def create_app(
     """
     vendor = Salesforce(records=records, seed=seed, token=token, settings=settings or Settings())
     return sandbox_app(vendor, latency_s=latency_s, limits=limits)
-
-
-def run(port: int, records: int, latency_s: float, seed: int, host: str = "127.0.0.1") -> None:
-    """Serve until interrupted; prints one line with the URL when ready. Port 0 takes a free one."""
-    serve(create_app(records=records, seed=seed, latency_s=latency_s), "salesforce", host=host, port=port)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _QUERY = re.compile(
-    r"SELECT (?P<what>.+) FROM (?P<kind>\w+)(?: WHERE (?P<name>\w+) (?:= (?P<one>.+)|IN \((?P<many>.*)\)))?"
+    r"SELECT (?P<what>.+) FROM (?P<kind>\w+)"
+    r"(?: WHERE (?P<bracket>\()?(?P<name>\w+) (?:= (?P<one>.+?)|IN \((?P<many>.*)\))(?(bracket)\)))?"
 )
 _CHILD = re.compile(r"\(SELECT Id FROM (\w+)\)")
 _LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|(-?[0-9.]+)")

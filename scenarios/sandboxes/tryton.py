@@ -24,10 +24,8 @@ from typing import Any
 import orjson
 from starlette.applications import Starlette
 
-from scenarios.sandboxes import common
 from scenarios.sandboxes.common import (
     Limiter,
-    RateLimits,
     Reply,
     Request,
     Routes,
@@ -198,7 +196,7 @@ class Tryton(Vendor):
             rows += [row for id_ in gone if (row := self.store.tables[model].previous[id_])]
         if context.get("active_test", True) and "active" in FIELDS[model]:
             rows = [row for row in rows if row["active"]]
-        found = [int(row["id"]) for row in rows if all(_meets(row, *clause) for clause in domain)]
+        found = [int(row["id"]) for row in rows if _fits(row, domain)]
         return found[:limit]
 
     def _read(self, model: str, params: list[Any], context: Row, stale: bool) -> list[Row]:
@@ -412,9 +410,25 @@ def _linked(there: Sequence[int], commands: Sequence[Any], table: Table) -> list
     return ids
 
 
+def _fits(row: Mapping[str, Any], domain: Sequence[Any]) -> bool:
+    """All of the clauses, or one of them where OR stands first; a clause may be such a list itself."""
+    named = bool(domain) and domain[0] in ("AND", "OR")
+    clauses = domain[1:] if named else domain
+    told = (_fits(row, c) if isinstance(c[0], list) or c[0] in ("AND", "OR") else _meets(row, *c) for c in clauses)
+    return any(told) if named and domain[0] == "OR" else all(told)
+
+
 def _meets(row: Mapping[str, Any], name: str, operator: str, value: Any) -> bool:
     found = int(row["id"]) if name == "id" else row.get(name)
-    return found in value if operator == "in" else bool(found == value)
+    match operator:
+        case "in":
+            return found in value
+        case ">":
+            return found is not None and found > value
+        case "=":
+            return bool(found == value)
+        case _:
+            raise user_error(f'The operator "{operator}" is not known.')
 
 
 def _said(body: bytes) -> Row | None:
@@ -431,10 +445,6 @@ def _page(status: int) -> Reply:
     return Reply(status, b"" if status == 401 else page.encode(), b"text/html; charset=utf-8")
 
 
-def create_app(records: int = 100, *, latency_s: float = 0.0, limits: RateLimits | None = None) -> Starlette:
-    return sandbox_app(Tryton(records), latency_s=latency_s, limits=limits)
-
-
-def run(port: int, records: int, latency_s: float) -> None:
-    """Serve until interrupted; prints one line with the URL when ready."""
-    common.serve(create_app(records, latency_s=latency_s), "tryton", host="127.0.0.1", port=port)
+def create_app(*, records: int = 100, latency_s: float = 0.0) -> Starlette:
+    """The sandbox with `records` parties; a system of one's own has no limits."""
+    return sandbox_app(Tryton(records), latency_s=latency_s, limits=None)

@@ -1,4 +1,4 @@
-"""python -m tests.bench [--only bulk,passing,postgres,memory] [--quick]: measure, save, print."""
+"""python -m tests.bench [--only bulk,passing,postgres,memory,pages] [--quick]: measure, save, print."""
 
 import argparse
 import tempfile
@@ -10,10 +10,11 @@ from tests.bench import report
 from tests.bench.bulk import bulk
 from tests.bench.figures import FULL, QUICK, Figure, Sizes
 from tests.bench.memory import memory
+from tests.bench.pages import pages
 from tests.bench.passing import passing
 from tests.bench.postgres import postgres
 
-PARTS = {"bulk": bulk, "passing": passing, "postgres": postgres, "memory": memory}
+PARTS = {"bulk": bulk, "passing": passing, "postgres": postgres, "memory": memory, "pages": pages}
 RESULTS = Path(__file__).parent / "results"
 
 

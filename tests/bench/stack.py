@@ -27,7 +27,7 @@ _SETTINGS = """\
 public_url = "{url}"
 secret_keys = [{{ env = "GUARD_BENCH_SECRET" }}]
 [store]
-url = "file:{folder}/store"
+url = "file:{store}"
 [[clients]]
 name = "bench"
 key = {{ env = "GUARD_BENCH_KEY" }}
@@ -51,6 +51,7 @@ class GuardProcess:
     process: psutil.Process
     http: httpx2.AsyncClient
     target: str
+    store: Path
 
     async def operate(self, resource: str, body: bytes) -> dict[str, Any]:
         """A bulk update of NDJSON records, to its end. Raises where not every record was applied."""
@@ -87,13 +88,14 @@ class GuardProcess:
 
 @asynccontextmanager
 async def guard_process(
-    folder: Path, target: str, handler: str, credential: str, more: str
+    folder: Path, target: str, handler: str, credential: str, more: str, like: GuardProcess | None = None
 ) -> AsyncIterator[GuardProcess]:
-    """`guard serve` with one target, on a local store below `folder`."""
+    """`guard serve` with one target, on a local store below `folder`, or on that of another one."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     config = folder / f"guard-{port}.toml"
-    config.write_text(_SETTINGS.format(url=url, folder=folder / str(port), target=target, handler=handler, more=more))
+    store = like.store if like else folder / str(port) / "store"
+    config.write_text(_SETTINGS.format(url=url, store=store, target=target, handler=handler, more=more))
     settings = {
         "GUARD_BENCH_SECRET": "bench-secret-that-signs-revert-urls",
         "GUARD_BENCH_KEY": _KEY,
@@ -102,7 +104,7 @@ async def guard_process(
     command = [sys.executable, "-m", "guard.cli", "serve", "--config", str(config), "--port", str(port)]
     with process(command, settings, f"{url}/healthz") as running:
         async with client(url, {"guard-key": _KEY}) as http:
-            yield GuardProcess(psutil.Process(running.pid), http, target)
+            yield GuardProcess(psutil.Process(running.pid), http, target, store)
 
 
 @contextmanager
@@ -111,7 +113,7 @@ def sandbox_process(records: int, latency_ms: int) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     options = {"--port": port, "--records": records, "--latency-ms": latency_ms, "--rate-limit": "off"}
-    command = [sys.executable, "-m", "scenarios.sandboxes.highlevel", *(str(p) for o in options.items() for p in o)]
+    command = [sys.executable, "-m", "scenarios.sandboxes", "highlevel", *(str(p) for o in options.items() for p in o)]
     with process(command, {}, f"{url}/_sandbox/counts"):
         yield url
 
@@ -147,10 +149,15 @@ class Stack:
         await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
 
 
+def sandbox_settings(url: str) -> str:
+    """Of a target that is a HighLevel sandbox at this address."""
+    return _SANDBOX_TARGET.format(url=url, location=LOCATION_ID, concurrency=CONCURRENCY)
+
+
 @asynccontextmanager
 async def stack(folder: Path, records: int, latency_ms: int) -> AsyncIterator[Stack]:
     with sandbox_process(records, latency_ms) as url:
-        more = _SANDBOX_TARGET.format(url=url, location=LOCATION_ID, concurrency=CONCURRENCY)
+        more = sandbox_settings(url)
         headers = {"authorization": f"Bearer {DEFAULT_TOKEN}", "version": VERSION}
         async with (
             guard_process(folder, "crm", "highlevel", DEFAULT_TOKEN, more) as guard,

@@ -10,7 +10,7 @@ from tests.bench import report
 from tests.bench.__main__ import PARTS, measured
 from tests.bench.figures import QUICK, Figure, percentile, ratio
 
-COUNTS = {"bulk": 14, "passing": 6, "postgres": 5, "memory": 4}
+COUNTS = {"bulk": 14, "passing": 6, "postgres": 5, "memory": 4, "pages": 10}
 
 
 @pytest.mark.heavy

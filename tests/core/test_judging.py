@@ -137,6 +137,11 @@ class TestCreateAndDelete:
     def test_a_deleted_record_that_is_there_again_with_other_values_is_a_conflict(self) -> None:
         assert judged(past({"a": 1}, None), {"a": 2}).verdict is Verdict.CONFLICT
 
+    def test_a_deleted_record_that_is_there_again_but_for_what_no_api_writes_is_left(self) -> None:
+        judgement = judged(past({"a": 1, "gender": "x"}, None), {"a": 1})
+
+        assert (judgement.verdict, judgement.reason.endswith("gender.")) == (Verdict.ALREADY, True)
+
     def test_created_and_deleted_in_one_run_is_nothing(self) -> None:
         assert judged(past(None, None), None).verdict is Verdict.ALREADY
 

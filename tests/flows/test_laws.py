@@ -123,6 +123,24 @@ class Laws(RuleBasedStateMachine):
         self.edited(self.ids[who], {name: value})
         self.state[self.ids[who]] = {**self.state[self.ids[who]], name: value}
 
+    @rule(native=WANTED, guarded=strategies.none() | WANTED, sealed=strategies.booleans())
+    def bracket(
+        self, native: dict[int, dict[str, str]], guarded: dict[int, dict[str, str]] | None, sealed: bool
+    ) -> None:
+        """What others wrote between checkpoint and seal, an operation of ours among them, is the bracket's as it came
+        out. One that is not sealed is sealed by what takes it back, here at once."""
+        old, run = self.state, self.loop.run_until_complete(self.ask("checkpoints", ids=self.ids))["id"]
+        for id_, fields in self.named(native).items():
+            self.edited(id_, fields)
+        self.state, _ = updated(self.state, self.named(native))
+        if guarded:
+            self.operate(guarded)
+        self.runs.append((run, between(old, self.state)))
+        if sealed:
+            self.loop.run_until_complete(self.ask(f"runs/{run}/seal"))
+        else:
+            self.take_back(len(self.runs) - 1, None, None)
+
     @precondition(lambda self: self.runs)
     @rule(which=strategies.integers(0), some=SOME, names=NAMES)
     def take_back(self, which: int, some: frozenset[int] | None, names: frozenset[str] | None) -> None:
@@ -191,9 +209,12 @@ class Laws(RuleBasedStateMachine):
 
     async def post(self, guard: Guard, wanted: dict[int, dict[str, str]]) -> dict[str, Any]:
         records = [{"id": id_, "fields": fields} for id_, fields in self.named(wanted).items()]
-        body = {"target": "crm", "resource": "contacts", "action": "update", "records": records}
+        return await self.ask("operations", guard, action="update", records=records)
+
+    async def ask(self, what: str, guard: Guard | None = None, **members: Any) -> dict[str, Any]:
+        guard = guard or self.guard
         async with calling(guard) as http:
-            reply = await http.post("/v1/operations", json=body)
+            reply = await http.post(f"/v1/{what}", json={"target": "crm", "resource": "contacts", **members})
             assert reply.status_code == 200, reply.text
             await guard.idle()
             return dict(reply.json())

@@ -1,5 +1,6 @@
 """What a handler's class says of itself is true, and what leaves for the vendor is what may."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from guard.core.errors import Refused
 from guard.core.model import Action, Change, Image, Restore, Reversibility
 from handlers.base import READ, WRITE, Request, Traits
-from tests.handlers.joining import Ask, Joining, Sample, Served, record
+from tests.handlers.joining import Ask, Joining, Served
+from tests.handlers.samples import Sample, record
 
 HOSTILE_IDS = ("../x", "..", "a/b", "a?b=1", "a#b", "a%2fb", "", " ", "a b", "\u00e9", "a\n")
 
@@ -87,6 +89,12 @@ class Calling(Joining):
                 wrong = {**record(sample, action)["fields"], "neverHeardOf": "x"}
                 with pytest.raises(Refused, match="neverHeardOf"):
                     self.handler.change(sample.resource, action, {**record(sample, action), "fields": wrong})
+
+    def test_a_field_that_the_vendor_calculates_or_keeps_itself_is_refused(self) -> None:
+        for sample in self.samples:
+            for name in self.handler.resources[sample.resource].readonly:
+                with pytest.raises(Refused, match=re.escape(name)):
+                    self.handler.change(sample.resource, "update", {"id": sample.id, "fields": {name: "x"}})
 
     def test_no_body_holds_what_was_read_but_cannot_be_written(self, vendor: Ask, sample: Sample) -> None:
         """A revert writes what a read has shown: whatever is not in the allow-list must stay out."""

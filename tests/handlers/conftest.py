@@ -8,7 +8,7 @@ import pytest
 from handlers.highlevel import HighLevel
 from scenarios.sandboxes.highlevel_seed import LOCATION_ID
 from tests.handlers import highlevel_spec
-from tests.handlers.joining import Joining
+from tests.handlers.samples import Member
 from tests.handlers.vendor_spec import VendorSpec, required
 
 AT_ONCE = ("example", "highlevel")
@@ -17,7 +17,7 @@ AT_ONCE = ("example", "highlevel")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         cls = getattr(item, "cls", None)
-        if cls is not None and issubclass(cls, Joining) and cls.handler.name not in AT_ONCE:
+        if cls is not None and issubclass(cls, Member) and cls.system() not in AT_ONCE:
             item.add_marker(pytest.mark.heavy)
 
 

@@ -33,7 +33,7 @@ from handlers.base import (
     unwritable,
 )
 
-WRITABLE = frozenset({"name", "email", "city", "labels"})
+WRITABLE = frozenset({"name", "email", "phone", "city", "labels"})
 READ_MAX = 50
 
 

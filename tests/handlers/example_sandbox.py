@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from scenarios.sandboxes.common import Limiter, Reply, Request, Routes, Row, Store, Table, Vendor, sandbox_app
 
 TOKEN = "sandbox-token"
-WRITABLE = ("name", "email", "city", "labels")
+WRITABLE = ("name", "email", "phone", "city", "labels")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,42 +12,16 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from guard.core.model import Change, Image, Reversibility
+from guard.core.model import Change, Reversibility
 from handlers.base import WRITE, Call, Handler, Reply, Request, Route
 from scenarios.sandboxes import common
 from scenarios.sandboxes.common import Row, Sandbox, running
+from tests.handlers.samples import Member, Sample, State, record
 from tests.handlers.vendor_spec import Exchange, VendorSpec
 from tests.world import World
 
 TOKEN = "sandbox-token"
 """What every sandbox takes for a credential."""
-
-ACTIONS = ("update", "create", "upsert", "delete")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """What is done to one resource. Fields are as callers of POST /v1/operations write them."""
-
-    resource: str
-    id: str
-    """A record of the sandbox."""
-    update: Mapping[str, Any]
-    """New values for it, that any record may have; sets among them."""
-    theirs: Mapping[str, Any]
-    """A person's edit of a field that `update` names, as POST /_sandbox/edit takes it."""
-    others: Mapping[str, Any]
-    """A person's edit of a field that it leaves alone."""
-    create: Mapping[str, Any]
-    """A record that is not there yet."""
-    identity: Mapping[str, Any]
-    """The values by which an upsert finds the record `id`."""
-    added: Mapping[str, Any] = field(default_factory=dict)
-    """Sets that `update` names, each with a member that a person adds meanwhile."""
-    lost: frozenset[str] = frozenset()
-    """What the vendor's API cannot bring back with a deleted record, as the sandbox's rows name it, besides the id."""
-    before: Image = None
-    """The part of its pre-image without which no call can be made: a parent's id in the path."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +33,6 @@ class Passed:
     body: Any = None
     query: Mapping[str, str] = field(default_factory=dict)
 
-
-Tried = tuple[Sample, str]
-"""A sample and the action that is tried with it."""
-
-State = dict[str, dict[str, Row]]
-"""Resource -> id -> row, as the sandbox holds it."""
 
 Ask = Callable[[Call], Reply]
 """Sends a call to the sandbox, without Guard."""
@@ -84,12 +52,11 @@ class Served:
         self.exchanges.append(Exchange(*made, faulted))
 
 
-class Joining:
+class Joining(Member):
     """The attributes of a class that joins. The sandbox takes TOKEN, and has neither limits nor latency."""
 
     handler: Handler
     options: ClassVar[Mapping[str, Any]] = {}
-    samples: Sequence[Sample]
     apart: frozenset[str] = frozenset()
     """Resources without samples: their records always exist, and hold but sets (links between others)."""
     passed: Sequence[Passed]
@@ -104,14 +71,19 @@ class Joining:
     def sandbox(self) -> Starlette:
         raise NotImplementedError
 
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        known = [(sample, action) for sample in self.samples for action in self.handler.actions[sample.resource]]
-        tried = [(sample, action) for sample, action in known if action in ACTIONS]
+    @classmethod
+    def system(cls) -> str:
+        return cls.handler.name
+
+    def actions_of(self, resource: str) -> Sequence[str]:
+        return self.handler.actions[resource]
+
+    def given(self) -> dict[str, Sequence[Any]]:
         whole = [passed for passed in self.passed if self.level(self.changes(passed)) is Reversibility.FULL]
-        given = {"tried": tried, "sample": self.samples, "passed": self.passed, "whole": whole}
-        for name, values in given.items():
-            if name in metafunc.fixturenames:
-                metafunc.parametrize(name, values, ids=_named)
+        return {**super().given(), "passed": self.passed, "whole": whole}
+
+    def title_of(self, given: Any) -> str:
+        return f"{given.method} {given.path}" if isinstance(given, Passed) else super().title_of(given)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -139,13 +111,6 @@ class Joining:
         served.exchanges.clear()
         served.judged.update(fresh)
         assert sorted(wrong) == []
-
-    def offered(self, sample: Sample, *actions: str) -> list[str]:
-        """Those that POST /v1/operations may be asked for."""
-        return [action for action in actions if action in self.handler.actions[sample.resource]]
-
-    def offering(self, action: str) -> list[Sample]:
-        return [sample for sample in self.samples if self.offered(sample, action)]
 
     def fewest_reads(self, resource: str, ids: Sequence[str]) -> int:
         """How many calls read these. Where records are read by what they belong to, its class says so."""
@@ -207,19 +172,6 @@ class Joining:
         return {name: sorted(value) if name in sets else value for name, value in kept.items()}
 
 
-def record(sample: Sample, action: str) -> dict[str, Any]:
-    """One record of POST /v1/operations."""
-    match action:
-        case "create":
-            return {"fields": dict(sample.create)}
-        case "upsert":
-            return {"fields": {**sample.identity, **sample.update}}
-        case "delete":
-            return {"id": sample.id}
-        case _:
-            return {"id": sample.id, "fields": dict(sample.update)}
-
-
 @contextmanager
 def asking(handler: Handler, url: str) -> Iterator[Ask]:
     """Sends single calls to a sandbox, as Guard's client would."""
@@ -232,15 +184,3 @@ def asking(handler: Handler, url: str) -> Iterator[Ask]:
             return Reply(reply.status_code, reply.content, reply.headers)
 
         yield ask
-
-
-def _named(value: Any) -> str:
-    match value:
-        case Sample():
-            return value.resource
-        case Passed():
-            return f"{value.method} {value.path}"
-        case sample, action:
-            return f"{sample.resource}-{action}"
-        case _:
-            raise AssertionError(value)

@@ -9,7 +9,8 @@ from scenarios.sandboxes import bamboohr as vendor
 from scenarios.sandboxes import bamboohr_seed as seed
 from tests.handlers import bamboohr_account, bamboohr_spec
 from tests.handlers.conformance import HandlerConformance
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
+from tests.handlers.samples import Sample
 
 RECORDS = 6
 PEOPLE, ROWS = list(seed.employees(RECORDS, 1)), seed.rows(RECORDS, 1)

@@ -279,6 +279,18 @@ async def test_a_dry_run_counts_the_lists_that_name_a_new_row(world: World) -> N
     assert told["vendor_calls"] == len(await calls(world)) == 6
 
 
+async def test_a_dry_run_of_several_rows_of_one_employee_counts_her_list_once(world: World) -> None:
+    records = [{"fields": {**NEW, "date": f"2026-0{month}-01"}} for month in (3, 4, 5)]
+    told = await operate(world, "create", "jobInfo", *records, dry_run=True)
+    answer = await operate(world, "create", "jobInfo", *records)
+    made = len(await calls(world))
+    assert (answer["records_applied"], told["vendor_calls"], made) == (3, 5, 5)
+
+    report = await world.revert(answer)
+
+    assert (report["status"], told["vendor_calls_of_revert"]) == ("reverted", len(await calls(world)) - made)
+
+
 async def test_datasets_are_asked_by_post_and_pass_as_the_reads_that_they_are(world: World) -> None:
     reply = await through(world, "POST", "/datasets/employee", {"fields": ["firstName", "jobTitle"]})
     assert (reply.status_code, len(reply.json()["data"])) == (200, len(IDS))

@@ -5,7 +5,8 @@ from starlette.applications import Starlette
 from tests.handlers import example_sandbox
 from tests.handlers.conformance import HandlerConformance
 from tests.handlers.example_crm import ExampleCrm
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
+from tests.handlers.samples import Sample
 
 
 class TestExampleCrm(HandlerConformance):
@@ -15,7 +16,7 @@ class TestExampleCrm(HandlerConformance):
         Sample(
             resource="people",
             id="person1",
-            update={"name": "Wrong", "city": "", "labels": ["ruined"]},
+            update={"name": "Wrong", "phone": "0", "city": "", "labels": ["ruined"]},
             theirs={"name": "Ann"},
             others={"email": "ann@example.com"},
             added={"labels": "called back"},

@@ -9,7 +9,8 @@ from scenarios.sandboxes import highlevel as vendor
 from scenarios.sandboxes import highlevel_seed as seed
 from tests.handlers import highlevel_spec
 from tests.handlers.conformance import HandlerConformance
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
+from tests.handlers.samples import Sample
 
 RECORDS = 20
 PEOPLE = list(seed.contacts(RECORDS, 1))

@@ -8,7 +8,8 @@ from scenarios.sandboxes import hubspot as vendor
 from scenarios.sandboxes import hubspot_seed as seed
 from tests.handlers import hubspot_account, hubspot_spec
 from tests.handlers.conformance import HandlerConformance
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
+from tests.handlers.samples import Sample
 
 RECORDS = 20
 ROWS = seed.rows(RECORDS, 1)

@@ -9,7 +9,8 @@ from scenarios.sandboxes import keap as vendor
 from scenarios.sandboxes import keap_seed as seed
 from tests.handlers import keap_spec
 from tests.handlers.conformance import HandlerConformance
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
+from tests.handlers.samples import Sample
 
 RECORDS = 12
 PEOPLE = list(seed.contacts(RECORDS, 1))

@@ -332,3 +332,21 @@ async def test_a_note_is_read_by_itself_and_written_below_its_contact_also_after
 
     assert (report["status"], rows(world, "notes")) == ("reverted", before)
     assert (await calls(world))[-1] == f"PATCH /contacts/{ANN['id']}/notes/{NOTE['id']}"
+
+
+async def test_a_token_that_ends_in_mid_run_stops_it_with_everything_accounted_for(tmp_path: Path) -> None:
+    """Keap's access tokens end after a day, and Guard renews none."""
+    ended = {"fault": {"faultstring": "Access Token expired", "detail": {"errorcode": "keymanagement.expired"}}}
+    async with keap_world(tmp_path, records=250) as world:
+        before = rows(world)
+        await world.fault(kind="status", status=401, body=ended, times=-1, after=150)
+        records = [{"id": id_, "fields": {"job_title": "Wrong"}} for id_ in before]
+        answer = await world.operate("update", records)
+        world.sandbox.faults.clear()  # somebody has put a new token in
+
+        written = sum(row.get("job_title") == "Wrong" for row in rows(world).values())
+        assert 0 < written < 250
+        counted = (answer["status"], answer["records_applied"], answer["records_failed"], answer["records_in_doubt"])
+        assert counted == ("partial", written, 250 - written, 0)
+        assert {each["code"] for each in answer["failures"]} == {"target_refused"}
+        assert ((await world.revert(answer))["records_restored"], rows(world)) == (written, before)

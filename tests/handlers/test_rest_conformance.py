@@ -5,7 +5,8 @@ from starlette.applications import Starlette
 from handlers.rest import Rest
 from tests.handlers import example_sandbox, kinto_sandbox
 from tests.handlers.conformance import HandlerConformance
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
+from tests.handlers.samples import Sample
 
 EXAMPLE = {
     "objects": {
@@ -18,7 +19,7 @@ EXAMPLE = {
             "clear": "empty",
             "deleted": "new_id",
             "title": "name",
-            "fields": ["name", "email", "city", "labels"],
+            "fields": ["name", "email", "phone", "city", "labels"],
             "sets": ["labels"],
             "volatile": ["created", "updated"],
             "created": "created",
@@ -40,7 +41,7 @@ KINTO = {
             "update": update,
             "clear": clear,
             "deleted": "same_id",
-            "fields": ["name", "email", "age", "labels"],
+            "fields": ["name", "email", "phone", "age", "labels"],
             "sets": ["labels"],
             "volatile": ["last_modified"],
         }
@@ -60,7 +61,7 @@ class TestExampleBySettings(HandlerConformance):
         Sample(
             resource="people",
             id="person1",
-            update={"name": "Wrong", "city": "", "labels": ["ruined"]},
+            update={"name": "Wrong", "phone": "0", "city": "", "labels": ["ruined"]},
             theirs={"name": "Ann"},
             others={"email": "ann@example.com"},
             added={"labels": "called back"},
@@ -88,7 +89,8 @@ class TestKintoBySettings(HandlerConformance):
         Sample(
             resource=name,
             id=f"{name}1",
-            update={"name": "Wrong", "age": None, "labels": ["ruined"]},
+            # What is cleared by null holds a null from then on: only what is replaced can be empty as it was.
+            update={"name": "Wrong", "age": None, "labels": ["ruined"], **({"phone": "0"} if name == "people" else {})},
             theirs={"name": "Ann"},
             others={"email": "ann@example.com"},
             added={"labels": "called back"},

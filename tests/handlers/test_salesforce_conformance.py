@@ -7,8 +7,9 @@ from starlette.applications import Starlette
 from scenarios.sandboxes import salesforce as vendor
 from scenarios.sandboxes import salesforce_seed as seed
 from tests.handlers.conformance import HandlerConformance
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
 from tests.handlers.salesforce_org import DATA, MANY, OPTIONS, described, member
+from tests.handlers.samples import Sample
 
 RECORDS = 20
 ROWS = seed.rows(RECORDS, 1)
@@ -31,6 +32,7 @@ class TestSalesforce(HandlerConformance):
             added={"Skills__c": "Esperanto"},
             create={"LastName": "New", "Email": " New@Example.net ", "Candidate_Number__c": "C-new"},
             identity={"Candidate_Number__c": ANN["Candidate_Number__c"]},
+            missing="003Dx0000999999IAA",
             before=READ,
         ),
         Sample(
@@ -41,6 +43,7 @@ class TestSalesforce(HandlerConformance):
             others={"Phone": "1"},
             create={"Name": "New", "Client_Number__c": "A-new"},
             identity={"Client_Number__c": ACME["Client_Number__c"]},
+            missing="001Dx0000999999IAA",
             before=READ,
         ),
     )

@@ -6,7 +6,8 @@ from starlette.applications import Starlette
 
 from scenarios.sandboxes import tryton as vendor
 from tests.handlers.conformance import HandlerConformance
-from tests.handlers.joining import Passed, Sample
+from tests.handlers.joining import Passed
+from tests.handlers.samples import Sample
 from tests.handlers.tryton_database import OPTIONS, PARTY, body, described
 
 _LIMIT = {"__class__": "Decimal", "decimal": "7.00"}

@@ -233,8 +233,23 @@ async def test_records_within_a_record_are_refused_for_they_are_written_by_thems
     refused = await world.operate("update", named({"addresses": [3000]}), resource=PARTY, status=422)
     reply = await through(world, body(PARTY, "create", [{"name": "N", "addresses": [["create", [{"city": "Oslo"}]]]}]))
     assert (refused["code"], reply.json()["code"]) == ("invalid_record", "invalid_record")
-    assert "party.address" in reply.json()["detail"]
+    told = "as party.address: create, write or delete those, with party naming the record that each belongs to."
+    assert (told in refused["detail"], told in reply.json()["detail"]) == (True, True)
     assert rows(world) == before
+
+
+async def test_a_parent_and_its_records_written_by_themselves_in_one_run_go_back_together(world: World) -> None:
+    before, addresses = rows(world), rows(world, ADDRESS)
+    key = {"guard-run-key": "with lines"}
+    parent = await operate(world, "create", [{"fields": {"name": "New"}}], headers=key)
+    (made,) = set(rows(world)) - set(before)
+    lines = [{"fields": {"party": made, "city": city}} for city in ("Oslo", "Turku")]
+    await operate(world, "create", lines, resource=ADDRESS, headers=key)
+    assert len(rows(world, ADDRESS)) == len(addresses) + 2
+
+    report = await world.revert(parent)
+
+    assert (report["status"], rows(world), rows(world, ADDRESS)) == ("reverted", before, addresses)
 
 
 @pytest.mark.parametrize("command", [["delete", [2000]], ["create", [{"name": "x"}]], ["write", [2000], {}], ["add"]])

@@ -16,7 +16,8 @@ from guard.core.model import Action, Change, Outcome, Status
 from guard.core.past import changed_fields
 from handlers.base import Call, Reply, Request
 from scenarios.sandboxes.common import running
-from tests.handlers.joining import Joining, asking, record
+from tests.handlers.joining import Joining, asking
+from tests.handlers.samples import record
 
 ANYTHING = settings(
     deadline=None,

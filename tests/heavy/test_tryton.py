@@ -187,6 +187,69 @@ async def test_created_records_go_and_deleted_ones_come_back_under_new_ids(
     assert keys == sorted(str({**row, "id": 0}) for row in before.values())
 
 
+async def test_what_a_client_sends_as_commands_of_the_parent_goes_back_where_it_is_written_by_itself(
+    world: World, vendor: Vendor, ids: list[int]
+) -> None:
+    """The table of docs/handlers/tryton.md."""
+
+    async def addresses() -> list[Any]:
+        shown = ["party", "city", "street_unstructured"]
+        found = await vendor.result(ADDRESS, "search_read", [["party", "in", ids]], 0, None, None, shown)
+        return sorted(sorted((n, str(v)) for n, v in row.items() if n != "id") for row in found)
+
+    hers = await vendor.result(
+        ADDRESS, "create", [{"party": ids[0], "city": city} for city in ("Oslo", "Turku", "Bergen")]
+    )
+    before, there = await addresses(), str(hers[0])
+    for action, records in (
+        (
+            "create",
+            [{"fields": {"party": str(ids[0]), "city": "Lund"}}, {"fields": {"party": str(ids[0]), "city": "Umea"}}],
+        ),
+        ("update", [{"id": there, "fields": {"city": "Wrong"}}]),
+        ("delete", [{"id": there}]),
+    ):
+        ran = await operate(world, action, records, resource=ADDRESS, accept_irreversible=action == "delete")
+        assert (ran["records_applied"], await addresses() != before) == (len(records), True), ran
+        report = await world.revert(ran)
+        assert (report["records_restored"], await addresses()) == (len(records), before), (action, report)
+
+
+async def test_an_address_does_not_move_to_another_party_whoever_asks(
+    world: World, vendor: Vendor, ids: list[int]
+) -> None:
+    """So a command that adds to a parent or removes from it is nothing that Guard keeps people from."""
+    (hers,) = await vendor.result(ADDRESS, "create", [{"party": ids[0], "city": "Oslo"}])
+    for command in (["add", [hers]], ["remove", [hers]]):
+        owner = ids[1] if command[0] == "add" else ids[0]
+        told = await vendor.ask(f"model.{PARTY}.write", [owner], {"addresses": [command]}, {})
+        assert "error" in told.json(), told.text
+    body = {"target": "erp", "resource": ADDRESS, "action": "update"}
+    records = [{"id": str(hers), "fields": {"party": str(ids[1])}}]
+    reply = await world.http.post("/v1/operations", json={**body, "records": records})
+    assert "not allowed to modify the field" in reply.json()["failures"][0]["message"]
+
+
+async def test_a_parent_and_its_records_of_one_run_go_back_together(world: World, vendor: Vendor) -> None:
+    key = {"guard-run-key": "with addresses"}
+
+    async def create(resource: str, *records: dict[str, Any]) -> dict[str, Any]:
+        body = {"target": "erp", "resource": resource, "action": "create", "records": [{"fields": r} for r in records]}
+        reply = await world.http.post("/v1/operations", json=body, headers=key)
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
+
+    await create(PARTY, {"name": "Parent of two"})
+    (parent,) = await vendor.result(PARTY, "search", [["name", "=", "Parent of two"]])
+    ran = await create(ADDRESS, *({"party": str(parent), "city": city} for city in ("Oslo", "Turku")))
+
+    report = await world.revert(ran)
+
+    assert (report["status"], report["records_restored"]) == ("reverted", 3)
+    assert await vendor.result(PARTY, "search", [["name", "=", "Parent of two"]]) == []
+    assert await vendor.result(ADDRESS, "search", [["party", "=", parent]]) == []
+
+
 async def test_what_tryton_refuses_for_one_record_keeps_no_other_from_being_written(
     world: World, vendor: Vendor, ids: list[int]
 ) -> None:

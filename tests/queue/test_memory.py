@@ -44,3 +44,11 @@ async def test_every_taker_that_waits_is_woken_in_its_turn() -> None:
     for number in range(3):
         await queue.put(job(number, f"target{number}"))
     assert {lease.job for lease in await asyncio.gather(*takers)} == {job(n, f"target{n}") for n in range(3)}
+
+
+async def test_the_jobs_it_tells_of_are_those_that_are_not_done() -> None:
+    queue = MemoryQueue()
+    for number in range(3):
+        await queue.put(job(number))
+    await queue.done(await taken(queue))
+    assert queue.jobs == 2

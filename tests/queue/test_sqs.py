@@ -229,3 +229,11 @@ async def test_the_url_tells_the_region_where_no_setting_does(
 def messages(server: S3Server, url: str) -> list[Any]:
     with closing(boto3.client("sqs", endpoint_url=server.endpoint_url)) as client:
         return list(client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []))
+
+
+async def test_the_jobs_it_tells_of_are_those_that_sqs_counted_at_its_last_put(new_sqs_queue: NewQueue) -> None:
+    queue = new_sqs_queue()
+    assert queue.jobs is None
+    for number in range(3):
+        await put(queue, job(number))
+    assert queue.jobs == 2

@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from scenarios.sandboxes import bamboohr_seed as seed
-from scenarios.sandboxes.bamboohr import DEFAULT_TOKEN, FIELDS_MAX, Settings, create_app, rate_limits
+from scenarios.sandboxes.bamboohr import DEFAULT_TOKEN, FIELDS_MAX, Settings, create_app
 from scenarios.sandboxes.common import RateLimits, running
 from tests.handlers import bamboohr_spec
 from tests.handlers.vendor_spec import Exchange, required
@@ -158,10 +158,3 @@ def test_too_much_is_answered_with_the_time_to_come_back(status: int) -> None:
         answers = [http.get(HERS) for _ in range(2)]
     assert [reply.status_code for reply in answers] == [200, status]
     assert answers[1].headers["retry-after"] == "1"
-
-
-def test_the_limit_of_the_command_line_is_requests_per_second() -> None:
-    limits = rate_limits("40")
-    assert rate_limits("off") is None
-    assert limits
-    assert (limits.per_interval, limits.interval_s) == (40, 1.0)

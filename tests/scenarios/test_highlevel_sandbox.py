@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +21,6 @@ from scenarios.sandboxes.highlevel import (
     create_app,
     normal_date,
     normal_phone,
-    rate_limits,
 )
 from tests.handlers import highlevel_spec
 from tests.handlers.highlevel_spec import LIVE_FIELDS
@@ -652,11 +649,6 @@ class TestLimits:
         reply = await crm.get("/x")
         assert not [name for name in reply.headers if name.startswith("x-ratelimit")]
 
-    def test_the_command_line_raises_both_limits_together(self) -> None:
-        assert rate_limits("off") is None
-        assert rate_limits("1000") == RateLimits(1000, 10.0, 2_000_000)
-        assert rate_limits("50") == RateLimits(50, 10.0, 200_000)
-
 
 async def test_every_request_takes_as_long_as_the_vendor_is_away() -> None:
     app = create_app(records=0, limits=None, latency_s=0.05)
@@ -860,18 +852,6 @@ class TestOverTheWire:
             await client.get("/x")
         assert app.state.sandbox.log.seq == before + 1
         assert reader.at_eof() or not await reader.read()
-
-    def test_the_command_prints_where_it_listens(self) -> None:
-        command = [sys.executable, "-m", "scenarios.sandboxes.highlevel", "--records", "3", "--rate-limit", "off"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
-            try:
-                assert process.stdout is not None
-                line = process.stdout.readline()
-                assert line.startswith("highlevel sandbox: http://127.0.0.1:")
-                with httpx2.Client(base_url=line.split()[-1]) as client:
-                    assert len(client.get("/_sandbox/state").json()["contacts"]) == 3
-            finally:
-                process.terminate()
 
 
 class TestControl:

@@ -1,7 +1,5 @@
 """The HubSpot sandbox keeps what its docstring promises: the traps, limits, and the vendor's own schemas."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -11,7 +9,7 @@ from starlette.applications import Starlette
 
 from scenarios.sandboxes import hubspot_seed as seeds
 from scenarios.sandboxes.common import RateLimits
-from scenarios.sandboxes.hubspot import DEFAULT_TOKEN, HubSpot, Settings, create_app, rate_limits
+from scenarios.sandboxes.hubspot import DEFAULT_TOKEN, HubSpot, Settings, create_app
 from tests.handlers import hubspot_spec
 from tests.handlers.vendor_spec import Exchange, required
 
@@ -152,19 +150,6 @@ async def test_without_a_token_nothing_is_answered(seeded: Starlette) -> None:
     async with client(seeded) as crm:
         reply = await crm.get(f"{CONTACTS}/10001", headers={"Authorization": "Bearer other"})
     assert (reply.status_code, reply.json()["category"]) == (401, "INVALID_AUTHENTICATION")
-
-
-def test_it_runs_alone_and_says_where() -> None:
-    command = [sys.executable, "-m", "scenarios.sandboxes.hubspot", "--records", "3", "--rate-limit", "off"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        url = line.removeprefix("hubspot sandbox: ").strip()
-        try:
-            assert httpx2.get(f"{url}{CONTACTS}/10003", headers=HEADERS).status_code == 200
-        finally:
-            process.terminate()
-    assert rate_limits("off") is None
 
 
 def calls() -> Iterator[tuple[str, str, Any, int]]:

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 
 from scenarios.sandboxes import keap_seed as seeds
 from scenarios.sandboxes.common import RateLimits, running
-from scenarios.sandboxes.keap import DEFAULT_TOKEN, DOCUMENTED, create_app, normal_phone, rate_limits
+from scenarios.sandboxes.keap import DEFAULT_TOKEN, create_app, normal_phone
 from tests.handlers import keap_spec
 from tests.handlers.vendor_spec import Exchange, required
 
@@ -144,8 +144,3 @@ def test_a_contact_needs_a_way_to_be_reached(keap: httpx2.Client) -> None:
 
 def test_phone_numbers_get_the_vendors_form() -> None:
     assert (normal_phone("480.555.0100"), normal_phone("+49 30 1")) == ("(480) 555-0100", "+49 30 1")
-
-
-def test_a_rate_limit_is_given_for_the_minute() -> None:
-    assert (rate_limits("off"), rate_limits("240")) == (None, DOCUMENTED)
-    assert rate_limits("1500") == RateLimits(1500, 60.0, 187_500)

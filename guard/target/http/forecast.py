@@ -1,8 +1,7 @@
 """How many calls an operation and its revert will take, counted beforehand with the handler's own hooks."""
 
 import math
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -12,56 +11,57 @@ from guard.core.model import (
     Image,
     Reversibility,
 )
-from guard.target.base import Calls, by_resource, keys_of
+from guard.target.base import Ask, Calls, by_resource, keys_of
 from guard.target.siblings import Siblings
-from handlers.base import (
-    Call,
-    Handler,
-    Reply,
-)
-
-Answer = Callable[[Call], Coroutine[Any, Any, Reply]]
+from handlers.base import Handler
 
 
-def calls(handler: Handler, answer: Answer, changes: Sequence[Change]) -> Calls:
+def calls(handler: Handler, ask: Ask, changes: Sequence[Change]) -> Calls:
     """Counted with the handler's own hooks. An upsert counts as the update of a record that is found."""
     finds = len(handler.finds([c for c in changes if c.action is Action.UPSERT and not c.id]))
+    counted = _Counted(handler, ask)
     named = [_named(change, f"new{i}") for i, change in enumerate(changes)]
     made = [change for change in named if change.action is Action.CREATE]
     there = [change for change in named if change.action is not Action.CREATE]
-    run = finds + _reads(handler, there) + _lists(handler, answer, named) + _writes(handler, named)
+    run = finds + counted.reads(there) + counted.lists(named) + counted.writes(named, named)
     back = [c for c in named if handler.reversal(c, None).level is not Reversibility.NONE]
     checks = sum(len(handler.all_attachments(name, ids)) for name, ids in by_resource(keys_of(made)).items())
     undoing = [_undoing(change) for change in back]
-    return Calls(run, _reads(handler, back) + checks + _lists(handler, answer, undoing) + _writes(handler, undoing))
+    return Calls(run, counted.reads(back) + checks + counted.lists(undoing) + counted.writes(undoing, back))
 
 
-def _reads(handler: Handler, changes: Sequence[Change]) -> int:
-    return sum(len(handler.read(resource, ids)) for resource, ids in by_resource(keys_of(changes)).items())
+class _Counted:
+    def __init__(self, handler: Handler, ask: Ask) -> None:
+        self._handler = handler
+        self._siblings = Siblings(handler, ask)
 
+    def lists(self, changes: Sequence[Change]) -> int:
+        """The calls that show what is there before something is created."""
+        return len(self._siblings.keys(changes))
 
-def _lists(handler: Handler, answer: Answer, changes: Sequence[Change]) -> int:
-    """The calls that show what is there before something is created."""
-    return len(Siblings(handler, answer).keys(changes))
+    def reads(self, changes: Sequence[Change]) -> int:
+        """What is created and named by nothing but its list has no id yet; it is read by that list."""
+        listed = [change for change in changes if self._siblings.keys([change])]
+        others = [change for change in changes if not self._siblings.keys([change])]
+        by_ids = by_resource(keys_of(others)).items()
+        return self.lists(listed) + sum(len(self._handler.read(resource, ids)) for resource, ids in by_ids)
 
+    def writes(self, changes: Sequence[Change], read_as: Sequence[Change]) -> int:
+        """The calls that write, and those that read back what no answer shows. `read_as`: the changes by which it is
+        known how their records are read (one that takes back a creation does not say any more where that was)."""
+        handler = self._handler
+        before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
+        steps = handler.write(changes, before) if changes else []
+        blind = {position: write.blind for step in steps for write in step for position in write.positions}
+        # Some calls can only be made with what the record holds: one call each, as far as is known here.
+        unknown = [change for i, change in enumerate(changes) if i not in blind]
+        sizes = [handler.traits_of(name).write_max for name, ids in by_resource(keys_of(unknown)).items() for _ in ids]
+        shown = {i for i, change in enumerate(changes) if not blind.get(i) and self._is_shown(change)}
+        writes = sum(map(len, steps)) + math.ceil(sum(1 / size for size in sizes))
+        return writes + self.reads([change for i, change in enumerate(read_as) if i not in shown])
 
-def _writes(handler: Handler, changes: Sequence[Change]) -> int:
-    """The calls that write, and those that read back what no answer shows."""
-    before: list[Image] = [None if change.action is Action.CREATE else {} for change in changes]
-    steps = handler.write(changes, before) if changes else []
-    blind = {position: write.blind for step in steps for write in step for position in write.positions}
-    # Some calls can only be made with what the record holds: one call each, as far as is known here.
-    unknown = [change for i, change in enumerate(changes) if i not in blind]
-    sizes = [handler.traits_of(name).write_max for name, ids in by_resource(keys_of(unknown)).items() for _ in ids]
-    shown = {
-        i
-        for i, change in enumerate(changes)
-        if change.action is Action.UPDATE
-        and not blind.get(i)
-        and handler.traits_of(change.resource).answer_carries_image
-    }
-    writes = sum(map(len, steps)) + math.ceil(sum(1 / size for size in sizes))
-    return writes + _reads(handler, [change for i, change in enumerate(changes) if i not in shown])
+    def _is_shown(self, change: Change) -> bool:
+        return change.action is Action.UPDATE and self._handler.traits_of(change.resource).answer_carries_image
 
 
 def _undoing(change: Change) -> Change:

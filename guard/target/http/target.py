@@ -10,7 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from guard.core.errors import GuardError, Refused, Unavailable
-from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S
+from guard.core.limits import CHUNK_RECORDS_MIN, CLOCK_SKEW_S, RECORDS_MAX
 from guard.core.model import (
     Change,
     Image,
@@ -21,7 +21,7 @@ from guard.core.model import (
     Status,
     Touched,
 )
-from guard.target.base import Calls, MayWrite, Work, always
+from guard.target.base import Calls, MayWrite, Meant, Work, always
 from guard.target.client import Client, Denied, NoAnswer, NotSent
 from guard.target.definitions import Definitions
 from guard.target.http.failures import NO_ANSWER
@@ -147,6 +147,34 @@ class HttpTarget:
                 raise
             return found, error
         return found, None
+
+    def named(self, resource: str, id_: Any) -> str:
+        return self.handler.named(resource, id_)
+
+    async def seen(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, tuple[str, Image]]:
+        return {id_: (id_, image) for id_, image in (await self.read(resource, ids, some=some)).items()}
+
+    async def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:
+        await self.definitions.ensure(resource)
+        cursor: Any = None
+        for _ in range(RECORDS_MAX):  # a vendor whose pages never end
+            reply = await self.answer(self.handler.search(resource, where, cursor))
+            page = self.handler.page(resource, where, reply)
+            if page is None:
+                raise self._no_page(reply)
+            yield Meant([self.named(resource, id_) for id_ in page.ids], page.total)
+            if page.cursor is None or page.cursor == cursor:
+                return
+            cursor = page.cursor
+
+    def _no_page(self, reply: Reply) -> GuardError:
+        if 400 <= reply.status < 500 and reply.status not in (408, 429) and not self.handler.denies(reply):
+            detail = f"{self.name} does not take this filter (it answered {reply.status}). Nothing was written."
+            return Refused("invalid_request", detail)
+        return self._unreadable(reply)
+
+    def reads(self, resource: str, ids: Sequence[str]) -> int:
+        return len(self.handler.read(resource, ids))
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
         calls = self.handler.all_attachments(resource, ids)

@@ -53,6 +53,18 @@ async def chosen(
                 yield [Change(resource=table.name, action=Action(action), id=id_, fields=asked) for id_ in ids]
 
 
+async def keys_meant(
+    database: Database, connection: AsyncConnection, resource: str, where: Mapping[str, Any]
+) -> AsyncGenerator[list[str], None]:
+    """The ids of the rows that a filter means at this moment, a chunk at a time; nothing is locked. Raises Refused."""
+    table = await database.table(connection, resource)
+    condition = matching(table, where)
+    with understood(database.name):
+        async with connection.stream(statements.keys(table, condition), execution_options=_CURSOR) as cursor:
+            async for part in cursor.partitions(CHUNK_RECORDS):
+                yield [id_of(table, dict(zip(table.key, row, strict=True))) for row in part]
+
+
 _CURSOR = {"max_row_buffer": CHUNK_RECORDS}
 
 

@@ -1,7 +1,7 @@
 """The PostgreSQL target: what the flows ask outside of a transaction."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from guard.core.errors import Refused, Unavailable
 from guard.core.model import FULLY, Action, Change, Image, Key, Resource, Reversal, Reversibility
-from guard.target.base import Calls, MayWrite, always
+from guard.target.base import Calls, MayWrite, Meant, always
 from guard.target.postgresql.catalog import refuse_unless_guardable
 from guard.target.postgresql.database import Database
 from guard.target.postgresql.failures import understood
+from guard.target.postgresql.filters import keys_meant
 from guard.target.postgresql.requests import requested
-from guard.target.postgresql.values import id_of
+from guard.target.postgresql.values import id_of, joined, key_texts
 from guard.target.postgresql.work import PostgresWork
 from handlers.postgresql import ACTIONS, CHUNK_RECORDS, SIDE_EFFECTS, TRAITS
 
@@ -126,6 +127,27 @@ class PostgresTarget:
         del some  # one statement reads all or none
         async with self._database.connect() as connection:
             return await PostgresWork(self._database, connection).read(resource, ids, lock=False)
+
+    def named(self, resource: str, id_: Any) -> str:
+        table = self._database.tables[resource]
+        return joined(key_texts(table, id_))
+
+    async def seen(self, resource: str, ids: Sequence[str], *, some: bool = False) -> dict[str, tuple[str, Image]]:
+        table = self._database.tables[resource]
+        images = await self.read(resource, ids, some=some)
+        return {asked: (asked if image is None else id_of(table, image), image) for asked, image in images.items()}
+
+    async def meant(self, resource: str, where: Mapping[str, Any]) -> AsyncIterator[Meant]:
+        async with (
+            self._database.connect() as connection,
+            aclosing(keys_meant(self._database, connection, resource, where)) as parts,
+        ):
+            async for ids in parts:
+                yield Meant(ids)
+
+    def reads(self, resource: str, ids: Sequence[str]) -> int | None:
+        del resource, ids
+        return None
 
     async def attached(self, resource: str, ids: Sequence[str]) -> dict[str, frozenset[Key] | None]:
         """Rows that refer to others are found by foreign keys, when it comes to it."""
