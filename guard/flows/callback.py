@@ -8,7 +8,7 @@ journal first, so that of several copies one makes it.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,15 +80,26 @@ def _subscribed(state: RunState) -> Iterator[Owed]:
             yield Owed(to, (op,))
 
 
+def look(guard: Guard) -> None:
+    """An operation begins: who wants to hear of its end is read meanwhile, where that is not known."""
+    if guard.callbacks.are_set_up:
+        guard.subscriptions.look()
+
+
 async def heard(guard: Guard, state: RunState, ended: Event) -> Event:
     """The event that ends one of the run's operations, with the subscriptions that are to hear of it."""
     if not guard.callbacks.are_set_up:
         return ended
     targets = {operation.target for operation in state.operations.values()}
-    is_revert = state.opened.get("kind") == "revert"
-    status = revert_came_to([ended]) if is_revert else str(ended["status"])
+    status = _taken_back([ended]) if state.opened.get("kind") == "revert" else str(ended["status"])
     to = await guard.subscriptions.hearing(targets, state.opened.get("scenario"), status)
     return {**ended, "hearing": to} if to else ended
+
+
+def _taken_back(ended: Sequence[Event]) -> str:
+    """The word for a revert: never that of an operation, so that who waits for failed ones to revert them hears no
+    revert of his own."""
+    return "reverted" if revert_came_to(ended) == "reverted" else "partly_reverted"
 
 
 def _of_place(place: NotifySettings, state: RunState) -> Iterator[Owed]:
@@ -243,7 +254,7 @@ async def _deliver_to_subscriber(guard: Guard, journal: Journal, each: Owed, id_
         raise Gone("its subscription has ended")
     told = await answer(guard, journal.run, each.ops[0] or None)
     if told["kind"] == "revert":
-        told["status"] = revert_status(journal.state)
+        told["status"] = _taken_back([operation.ended for operation in journal.state.operations.values()])
     try:
         await guard.callbacks.deliver(subscription.wanted.hook_url, id_, orjson.dumps(told))
     except Gone:

@@ -14,7 +14,7 @@ from guard.core.ids import derived_operation_id, derived_run_id, new_run_id
 from guard.core.lifecycle import Illegal, OperationState, event, outcome_status
 from guard.core.limits import CHUNKS_IN_FLIGHT_MAX
 from guard.core.model import Change, Failure, Image, Reversal, Reversibility, Touched
-from guard.flows.callback import heard, unmark
+from guard.flows.callback import heard, look, unmark
 from guard.flows.guard import Guard
 from guard.flows.lease import Lease
 from guard.flows.passage import UNTIL_IT_WORKS, Passage, journal_done
@@ -114,7 +114,7 @@ async def begin(
                 "The run was stopped or is taken back; it takes no more operations. Nothing was written.",
                 run=journal.run,
             )
-        guard.subscriptions.look()
+        look(guard)
         guard.driven[(journal.run, op)] += 1  # from before anybody else can see the operation
         try:
             await announce(op, opening(guard, journal, asked, op, screen))

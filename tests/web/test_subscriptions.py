@@ -10,9 +10,13 @@ import pytest
 
 from guard.assembly import assemble
 from guard.core.limits import SUBSCRIPTIONS_MAX
+from guard.flows.guard import Guard
 from guard.flows.recover import Recovery
 from guard.store.base import Unavailable
 from guard.web.app import create_app
+from tests.flows import copies
+from tests.flows.copies import copy_of_guard, until_it_dies
+from tests.flows.fuse import Fuse
 from tests.target.test_callbacks import Receiver, receiver
 from tests.web.doors import assert_problem, updates
 from tests.world import OTHER_KEY, PUBLIC_URL, World, settings, world
@@ -91,6 +95,19 @@ async def test_a_subscription_may_leave_something_out(
     assert len(heard(by)) == times
 
 
+async def test_who_waits_for_failures_to_revert_them_hears_of_no_revert(
+    calling: World, receiver: tuple[Receiver, str]
+) -> None:
+    """One that comes to nothing included: it would be reverted in turn."""
+    by, url = receiver
+    await subscribe(calling, url, statuses=["failed", "partial"])
+    done = await calling.operate("update", updates(calling))
+    await calling.fault(match={"method": "PUT"}, kind="status", status=400, times=100)
+    back = await calling.revert(done)
+    await calling.settle()
+    assert (back["records_restored"], heard(by)) == (0, [])
+
+
 async def test_a_key_hears_only_of_targets_that_it_opens(calling: World, receiver: tuple[Receiver, str]) -> None:
     by, url = receiver
     theirs = {"guard-key": OTHER_KEY}
@@ -166,11 +183,38 @@ async def test_another_copy_knows_a_subscription_when_it_reads_the_list_anew(
     transport = httpx2.ASGITransport(create_app(other), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC_URL, headers=calling.http.headers) as http:
         assert (await http.post("/v1/subscriptions", json={"hook_url": url})).status_code == 201
+        monkeypatch.setattr("guard.flows.subscriptions.SUBSCRIPTIONS_S", 0)
+        await calling.operate("update", updates(calling))
+        await calling.settle()
+        assert len(heard(by)) == 1
+        (made,) = (await http.get("/v1/subscriptions")).json()["subscriptions"]
+        await http.delete(f"/v1/subscriptions/{made['id']}")
     await other.close()
-    monkeypatch.setattr("guard.flows.subscriptions.SUBSCRIPTIONS_S", 0)
     await calling.operate("update", updates(calling))
     await calling.settle()
     assert len(heard(by)) == 1
+
+
+async def test_of_an_operation_that_died_with_its_guard_the_one_tells_that_settles_it(
+    calling: World, receiver: tuple[Receiver, str]
+) -> None:
+    by, url = receiver
+    await subscribe(calling, url)
+    fuse = Fuse("write", after=True)
+    dead = copy_of_guard(
+        settings(calling.guard.settings.store.url, calling.sandbox_url, callbacks=CALLBACKS), fuse=fuse
+    )
+
+    async def life(guard: Guard) -> None:
+        async with copies.calling(guard) as http:
+            body = {"target": "crm", "resource": "contacts", "action": "update", "records": updates(calling)}
+            await http.post("/v1/operations", json=body)
+
+    await until_it_dies(dead, fuse, life)
+    assert heard(by) == []
+    told = [each.run async for each in Recovery(calling.guard).sweep(at_once=True)]
+    await calling.settle()
+    assert [each["id"] for each in heard(by)] == told
 
 
 async def test_a_list_that_cannot_be_read_stops_no_write(calling: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,20 +225,24 @@ async def test_a_list_that_cannot_be_read_stops_no_write(calling: World, monkeyp
     assert (await calling.operate("update", updates(calling)))["status"] == "applied"
 
 
-async def test_operations_one_after_the_other_read_the_list_once(
-    calling: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("callbacks", "times"), [(CALLBACKS, 1), (None, 0)], ids=["with callbacks", "without"])
+async def test_operations_one_after_the_other_read_the_list_once_and_never_without_callbacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, callbacks: dict[str, Any] | None, times: int
 ) -> None:
-    listed: list[str] = []
-    listing = calling.guard.journals.store.list
+    async with world(tmp_path, callbacks=callbacks) as there:
+        listed: list[str] = []
+        listing = there.guard.journals.store.list
 
-    def counted(prefix: str, *, after: str = "") -> AsyncIterator[str]:
-        listed.append(prefix)
-        return listing(prefix, after=after)
+        def counted(prefix: str, *, after: str = "") -> AsyncIterator[str]:
+            listed.append(prefix)
+            return listing(prefix, after=after)
 
-    monkeypatch.setattr(calling.guard.journals.store, "list", counted)
-    for _ in range(3):
-        await calling.operate("update", updates(calling))
-    assert listed.count("subscriptions/") == 1
+        monkeypatch.setattr(there.guard.journals.store, "list", counted)
+        for _ in range(3):
+            await there.operate("update", updates(there))
+        id_ = next(iter(there.contacts))
+        await there.http.put(f"/to/crm/contacts/{id_}", json={"city": "Elsewhere"})
+        assert listed.count("subscriptions/") == times
 
 
 async def test_a_client_has_only_so_many(calling: World) -> None:
@@ -231,15 +279,15 @@ async def test_without_a_secret_for_callbacks_there_are_no_subscriptions(small_w
 def damage(store: Path, name: str) -> None:
     (path,) = store.rglob(name)
     path.chmod(0o600)
-    path.write_bytes(path.read_bytes().replace(b"/hook", b"/evil"))
+    path.write_bytes(path.read_bytes().replace(b'"another"', b'"import"'))
 
 
 async def test_a_damaged_subscription_calls_nobody(calling: World, receiver: tuple[Receiver, str]) -> None:
     by, url = receiver
-    made = await subscribe(calling, url)
+    made = await subscribe(calling, url, scenario="another")
     damage(Path(calling.guard.settings.store.url.removeprefix("file:")), made["id"])
     calling.guard.subscriptions._known.clear()
     calling.guard.subscriptions._read_at = None
-    assert (await calling.operate("update", updates(calling)))["status"] == "applied"
+    assert (await calling.operate("update", updates(calling), scenario="import"))["status"] == "applied"
     await calling.settle()
     assert heard(by) == []
