@@ -325,6 +325,21 @@ async def test_a_record_that_cannot_be_read_keeps_no_other_from_going_back(small
     assert (later["status"], later["records_restored"], world.seen()) == ("reverted", 1, before)
 
 
+async def test_a_revert_that_cannot_read_leaves_a_run_that_can_still_be_sealed(small_world: World) -> None:
+    world, before = small_world, small_world.seen()
+    ids = list(world.contacts)[:1]
+    told = await checkpoint(world, ids)
+    await native(world, "PUT", f"/contacts/{ids[0]}", {"city": "Nowhere"})
+    await world.fault(kind="html", times=-1, match={"method": "GET"})
+    refused = await world.revert(told, status=503)
+    world.sandbox.faults.clear()
+
+    assert (refused["code"], refused["written"]) == ("target_unavailable", "nothing")
+    assert numbers(await seal(world, told)) == (1, 1, 0)
+    await world.revert(told)
+    assert world.seen() == before
+
+
 async def test_a_checkpoint_that_cannot_be_read_is_none_and_can_be_asked_for_again(small_world: World) -> None:
     world = small_world
     ids = list(world.contacts)[:3]
