@@ -208,6 +208,23 @@ async def test_a_part_of_a_bracket_is_taken_back(small_world: World) -> None:
     assert world.contacts[two]["city"] == "Nowhere"
 
 
+async def test_what_no_api_writes_is_named_in_the_plan(small_world: World) -> None:
+    world = small_world
+    one, two = list(world.contacts)[:2]
+    told = await checkpoint(world, [one, two])
+    await world.edit("contacts", one, {"city": "Nowhere", "gender": "other"})
+    await world.edit("contacts", two, {"gender": "other"})
+    await seal(world, told)
+
+    said = {each["id"]: (each["verdict"], each["reason"]) for each in (await world.plan(told))["plan"]}
+    report = await world.revert(told)
+
+    follows = "No API writes gender; that may follow from the rest."
+    assert said[one] == ("restore", f"It was changed between checkpoint and seal; it goes back. {follows}")
+    assert said[two] == ("irreversible", "No API of the target writes this.")
+    assert (report["records_restored"], report["records_irreversible"]) == (1, 1)
+
+
 async def test_ids_that_do_not_exist_are_told_and_count_as_unchanged(small_world: World) -> None:
     told = await checkpoint(small_world, [next(iter(small_world.contacts)), "doesNotExist00000000"])
     sealed = await seal(small_world, told)
@@ -447,6 +464,7 @@ async def test_what_nobody_sealed_while_its_revert_url_was_good_is_given_up(smal
     guard.journals.clock = lambda: clock() + timedelta(days=31)
 
     refused = await seal(world, told, status=410)
+    assert (await run_of(world, told))["checkpoint"] == "open"
     _ = [each async for each in Recovery(guard).sweep()]
 
     assert (refused["code"], refused["written"]) == ("expired_token", "nothing")
