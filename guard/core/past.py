@@ -31,6 +31,8 @@ class Past(Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """Why this can in no case be taken back, in words for the report."""
     between: bool = False
     """Of a bracket: changed between checkpoint and seal, by the scenario or by others."""
+    follow: tuple[str, ...] = ()
+    """Of a bracket: fields that differ, that no API writes, and that may go back with those that do."""
     unsealed: bool = False
     """Of a bracket: `after` is not known; what is there now stands for it."""
 
@@ -82,8 +84,8 @@ def merge(earlier: Past, later: Past, resource: Resource) -> Past:
     as a conflict where the run did not touch the field again, as the value to go back to where it did.
     """
     earlier = _as_it_turned_out(earlier, later)
-    if earlier.between and not later.between:
-        later = replace(later, between=True)
+    if earlier.between:
+        later = replace(later, between=True, follow=tuple(sorted({*earlier.follow, *later.follow})))
     if later.before is None:
         return replace(later, before=earlier.before)
     if later.unsealed:

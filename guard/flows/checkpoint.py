@@ -134,15 +134,16 @@ async def _checkpoint(
     if first:
         await _Taking(guard, journal, op, wanted.ids)()
     operation = journal.state.operations[op]
-    if operation.phase == "ended" and operation.ended["status"] == "failed":
+    if operation.phase == "ended" and operation.ended["status"] in ("failed", "stopped"):
         raise _failed(operation)
 
 
 def _failed(operation: OperationState) -> GuardError:
     """What the first of two equal requests failed of, for the other one."""
-    problem = operation.ended.get("problem", {"code": "target_unavailable", "detail": "The checkpoint was cut off."})
-    kind = Unavailable if CODES[problem["code"]].status >= 500 else Refused
-    return kind(problem["code"], problem["detail"])
+    if "problem" not in operation.ended:
+        return Conflict("run_closed", "The checkpoint was never sealed, and is given up. Use a new Guard-Run-Key.")
+    code, detail = operation.ended["problem"]["code"], operation.ended["problem"]["detail"]
+    return Unavailable(code, detail) if CODES[code].status >= 500 else Refused(code, detail)
 
 
 async def _taken(guard: Guard, journal: Journal, op: str) -> OperationState:

@@ -382,12 +382,14 @@ def _sealed_now(target: Target, past: Past, now: Image, resource: Resource) -> P
 
 
 def _without_derived(past: Past, resource: Resource) -> Past:
-    """What no API writes follows in most cases from what was written, and goes back with it. Where nothing else
-    differs, it counts: then it cannot be taken back."""
+    """What no API writes follows in most cases from what was written, and goes back with it; the plan names it. Where
+    nothing else differs, it counts: then it cannot be taken back."""
     if not past.between or past.touched is not None or past.before is None or past.after is None:
         return past
-    written = [name for name in changed_fields(past.before, past.after, resource) if name not in resource.readonly]
-    return replace(past, touched=frozenset(written)) if written else past
+    names = changed_fields(past.before, past.after, resource)
+    written = frozenset(names) - resource.readonly
+    follow = tuple(name for name in names if name in resource.readonly)
+    return replace(past, touched=written, follow=follow) if written else past
 
 
 def _without_own(target: Target, plan: Plan, row: Row, now: Image, resource: Resource) -> Image:
@@ -468,7 +470,10 @@ def _reason_between(past: Past, now: Image, judgement: Judgement) -> str:
     match judgement.verdict:
         case Verdict.RESTORE:
             back = {"was created": "is deleted", "was deleted": "is brought back", "was changed": "goes back"}[done]
-            return f"It {done} between checkpoint and seal; it {back}."
+            unwritten = (
+                f" No API writes {', '.join(past.follow)}; that may follow from the rest." if past.follow else ""
+            )
+            return f"It {done} between checkpoint and seal; it {back}.{unwritten}"
         case Verdict.ALREADY:
             return "It is as it was at the checkpoint."
         case Verdict.CONFLICT:

@@ -219,8 +219,8 @@ class Tryton(Handler):
     def page(self, resource: str, where: Mapping[str, Any], reply: Reply) -> Page | None:
         """Raises Refused where Tryton does not know a field or an operator of the domain."""
         del resource, where
-        if refused := answers.error(reply):
-            raise Refused("invalid_request", f"{refused.message} Nothing was written.")
+        if answers.error(reply):
+            raise Refused("invalid_request", "Tryton does not take this domain. Nothing was written.")
         ids = answers.result(reply)
         if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
             return None

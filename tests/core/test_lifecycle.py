@@ -33,10 +33,17 @@ def begun(op: str) -> Event:
 
 
 def chunk(name: str, op: str = "op_1", **members: object) -> Event:
-    return event(name, op=op, chunk=0, lines=LINES, **({"records": 2} if name == "sending" else {}), **members)
+    return event(
+        name, op=op, chunk=0, lines=LINES, **({"records": 2} if name in ("sending", "watched") else {}), **members
+    )
 
 
-ROADS = [("sending", "settled", "sealed"), ("sending", "sealed"), ("sending", "written", "sealed")]
+ROADS = [
+    ("sending", "settled", "sealed"),
+    ("sending", "sealed"),
+    ("sending", "written", "sealed"),
+    ("watched", "sealed"),
+]
 
 
 @pytest.mark.parametrize("road", ROADS)
@@ -48,11 +55,12 @@ def test_a_chunk_takes_one_of_its_roads(road: tuple[str, ...]) -> None:
     assert state.operations["op_1"].chunks[0].phase == "sealed"
 
 
-@pytest.mark.parametrize("phase", ["none", "sending", "written", "settled", "sealed"])
-@pytest.mark.parametrize("name", ["sending", "written", "settled", "sealed"])
+@pytest.mark.parametrize("phase", ["none", "sending", "written", "settled", "sealed", "watched"])
+@pytest.mark.parametrize("name", ["sending", "written", "settled", "sealed", "watched"])
 def test_what_the_table_has_not_is_refused_and_changes_nothing(phase: str, name: str) -> None:
     state = opened()
-    for step in {"none": (), "sending": ("sending",), "written": ("sending", "written")}.get(phase, ("sending", phase)):
+    steps = {"none": (), "sending": ("sending",), "written": ("sending", "written"), "watched": ("watched",)}
+    for step in steps.get(phase, ("sending", phase)):
         append(state, chunk(step))
     before = copy.deepcopy(state)
 
@@ -86,6 +94,19 @@ def test_an_operation_that_is_under_way_may_still_seal_while_the_run_closes() ->
     append(state, chunk("sealed", applied=2, failed=0, unknown=0))
 
     assert state.operations["op_1"].count("applied") == 2
+
+
+def test_a_bracket_that_stands_is_nobodys_until_it_is_taken() -> None:
+    state = opened()
+    append(state, chunk("watched"), event("stands", op="op_1"))
+    operation = state.operations["op_1"]
+
+    assert (operation.phase, operation.stood, state.running, operation.unsettled()) == ("standing", True, True, 0)
+    for refused in (chunk("sealed"), event("alive", op="op_1"), event("ended", op="op_1", status="applied")):
+        with pytest.raises(Illegal):
+            append(state, refused)
+    append(state, event("taken", op="op_1", term=2), {**chunk("sealed"), "term": 2})
+    assert (operation.phase, operation.chunks[0].phase) == ("open", "sealed")
 
 
 def test_an_ended_operation_takes_nothing_more() -> None:
@@ -134,14 +155,15 @@ class Folding(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(
-            ["opened", "begun", "sending", "written", "settled", "sealed", "judged", "ended", "closing", "revoked"]
+            "opened begun sending written settled watched sealed judged stands taken ended closing revoked".split()
         ),
         op=st.sampled_from(["op_1", "op_2"]),
         number=st.integers(0, 1),
     )
     def throw(self, name: str, op: str, number: int) -> None:
         made = {"begun": begun(op), "opened": event("opened", kind="run")}.get(name)
-        made = made or event(name, op=op, chunk=number, lines=LINES, records=1, status="applied")
+        term = 2 if name == "taken" else None
+        made = made or event(name, op=op, chunk=number, lines=LINES, records=1, status="applied", term=term)
         before = copy.deepcopy(self.state)
         _, data = encode(RUN, self.state.n, self.state.prev, AT, "w", [made])
         try:

@@ -208,6 +208,23 @@ async def test_a_part_of_a_bracket_is_taken_back(small_world: World) -> None:
     assert world.contacts[two]["city"] == "Nowhere"
 
 
+async def test_what_no_api_writes_is_named_in_the_plan(small_world: World) -> None:
+    world = small_world
+    one, two = list(world.contacts)[:2]
+    told = await checkpoint(world, [one, two])
+    await world.edit("contacts", one, {"city": "Nowhere", "gender": "other"})
+    await world.edit("contacts", two, {"gender": "other"})
+    await seal(world, told)
+
+    said = {each["id"]: (each["verdict"], each["reason"]) for each in (await world.plan(told))["plan"]}
+    report = await world.revert(told)
+
+    follows = "No API writes gender; that may follow from the rest."
+    assert said[one] == ("restore", f"It was changed between checkpoint and seal; it goes back. {follows}")
+    assert said[two] == ("irreversible", "No API of the target writes this.")
+    assert (report["records_restored"], report["records_irreversible"]) == (1, 1)
+
+
 async def test_ids_that_do_not_exist_are_told_and_count_as_unchanged(small_world: World) -> None:
     told = await checkpoint(small_world, [next(iter(small_world.contacts)), "doesNotExist00000000"])
     sealed = await seal(small_world, told)
@@ -325,6 +342,21 @@ async def test_a_record_that_cannot_be_read_keeps_no_other_from_going_back(small
     assert (later["status"], later["records_restored"], world.seen()) == ("reverted", 1, before)
 
 
+async def test_a_revert_that_cannot_read_leaves_a_run_that_can_still_be_sealed(small_world: World) -> None:
+    world, before = small_world, small_world.seen()
+    ids = list(world.contacts)[:1]
+    told = await checkpoint(world, ids)
+    await native(world, "PUT", f"/contacts/{ids[0]}", {"city": "Nowhere"})
+    await world.fault(kind="html", times=-1, match={"method": "GET"})
+    refused = await world.revert(told, status=503)
+    world.sandbox.faults.clear()
+
+    assert (refused["code"], refused["written"]) == ("target_unavailable", "nothing")
+    assert numbers(await seal(world, told)) == (1, 1, 0)
+    await world.revert(told)
+    assert world.seen() == before
+
+
 async def test_a_checkpoint_that_cannot_be_read_is_none_and_can_be_asked_for_again(small_world: World) -> None:
     world = small_world
     ids = list(world.contacts)[:3]
@@ -432,6 +464,7 @@ async def test_what_nobody_sealed_while_its_revert_url_was_good_is_given_up(smal
     guard.journals.clock = lambda: clock() + timedelta(days=31)
 
     refused = await seal(world, told, status=410)
+    assert (await run_of(world, told))["checkpoint"] == "open"
     _ = [each async for each in Recovery(guard).sweep()]
 
     assert (refused["code"], refused["written"]) == ("expired_token", "nothing")

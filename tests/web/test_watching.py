@@ -14,6 +14,7 @@ from guard.flows.recover import Recovery
 from guard.target.callbacks import sign
 from guard.web.app import create_app
 from tests.target.test_callbacks import SECRET, Receiver, receiver
+from tests.web.brackets import checkpoint, seal
 from tests.web.doors import assert_problem, nothing_happens, send, updates
 from tests.web.serving import served
 from tests.world import KEY, PUBLIC_URL, World, path_of, settings, world
@@ -68,6 +69,17 @@ async def test_the_caller_is_called_back_once_with_the_answer_signed(
     assert headers["webhook-signature"] == sign(key, headers["webhook-id"], headers["webhook-timestamp"], body)
     same = ("id", "status", "records_applied", "revert_url", "run_url")
     assert {name: orjson.loads(body)[name] for name in same} == {name: told[name] for name in same}
+    assert [run async for run in calling.guard.journals.unfinished()] == []
+
+
+async def test_a_checkpoint_calls_back_when_it_is_sealed(calling: World, receiver: tuple[Receiver, str]) -> None:
+    heard, url = receiver
+    told = await checkpoint(calling, list(calling.contacts)[:2], callback_url=url)
+    assert heard.received == []
+    await seal(calling, told)
+
+    ((_, body),) = heard.received
+    assert orjson.loads(body)["checkpoint"] == "sealed"
     assert [run async for run in calling.guard.journals.unfinished()] == []
 
 
