@@ -24,7 +24,7 @@ class Code:
 
 CODES: dict[str, Code] = {
     # Refused
-    "unauthenticated": Code(401, "No valid client key"),
+    "unauthenticated": Code(401, "No valid client key or signature"),
     "forbidden": Code(403, "This key may not use this target"),
     "not_found": Code(404, "There is no such thing here"),
     "method_not_allowed": Code(405, "This address does not take this method"),

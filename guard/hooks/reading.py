@@ -64,11 +64,14 @@ def read(file: str, content: bytes, known: Known) -> Hook:
     if not is_name(Path(file).stem):
         said = "the file's name becomes part of the address: small letters, digits, - and _, at most 63 of them"
         raise Unusable([Mistake(file, 1, said)])
-    text = _text(file, content)
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Unusable([_not_toml(file, text, str(error))]) from None
+        return _hook(file, _text(file, content), known)
+    except RecursionError:
+        raise Unusable([Mistake(file, 1, "its tables are nested too deep")]) from None
+
+
+def _hook(file: str, text: str, known: Known) -> Hook:
+    tables = _tables(file, text)
     target = tables.get("target")
     try:
         hook = Hook.model_validate(tables)
@@ -76,13 +79,20 @@ def read(file: str, content: bytes, known: Known) -> Hook:
         lines = places(text)
         found = [_mistake(file, each, lines) for each in error.errors(include_input=False, include_url=False)]
         raise Unusable(sorted(found, key=lambda each: each.line), target if isinstance(target, str) else "") from None
-    except RecursionError:
-        raise Unusable([Mistake(file, 1, "its tables are nested too deep")]) from None
     if unknown := _unknown(hook, known):
         lines = places(text)
         wrong = [Mistake(file, line_of((name,), lines), said, name, hint) for name, said, hint in unknown]
         raise Unusable(wrong, hook.target)
     return hook
+
+
+def _tables(file: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Unusable([_not_toml(file, text, str(error))]) from None
+    except ValueError:
+        raise Unusable([Mistake(file, 1, "a number in it is too long")]) from None
 
 
 def is_name(text: str) -> bool:

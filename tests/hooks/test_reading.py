@@ -1,10 +1,12 @@
 """Mistakes in scenario files are told with their lines, all at once, and without any secret."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from guard.hooks.model import Hook
 from guard.hooks.places import places
-from guard.hooks.reading import Known, Unusable, read
+from guard.hooks.reading import Known, Mistake, Unusable, read
 from tests.hooks.test_folder import KNOWN
 from tests.web.hooking import BY_KEY
 
@@ -22,6 +24,9 @@ ONE: dict[str, tuple[str | bytes, str]] = {
     "a text that is not closed": (HEAD + 'records = "people', "one.toml:4: this is not TOML"),
     "a member twice": (HEAD + 'records = "a"\naction = "x"', "one.toml:5: this is not TOML"),
     "not UTF-8": (HEAD.encode() + "# ä".encode("latin-1"), "one.toml:4: this is not UTF-8"),
+    "nested too deep": ("x = " + "[" * 5000, "one.toml:1: "),
+    "a path without end": ("a" + ".a" * 3000 + " = 1", "one.toml:1: "),
+    "a number without end": ("x = " + "9" * 5000, "one.toml:1: a number in it is too long"),
     "too long": ("#" * 70_000, "one.toml:1: a scenario file has 64 KiB"),
     "no records": (HEAD, "one.toml:1: records: it is missing"),
     "an unknown member": (
@@ -99,3 +104,18 @@ def test_every_member_has_its_line_however_it_is_written() -> None:
     assert (lines["h"], lines["h.i"], lines["h.j"], lines["h.j.k"]) == (5, 6, 7, 8)
     assert (lines["h.j.l"], lines["h.j.n o"]) == (11, 14)
     assert "h.j.m" not in lines
+
+
+ODD = st.text(max_size=10) | st.sampled_from(['"""', "'", "[", "`{", "[?", "&"])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, len(BY_KEY)), st.integers(0, 20), ODD)
+def test_a_file_with_anything_in_it_is_a_hook_or_has_mistakes(start: int, length: int, put: str) -> None:
+    text = BY_KEY[:start] + put + BY_KEY[start + length :]
+    mistakes: list[Mistake] = []
+    try:
+        read("one.toml", text.encode("utf-8", "replace"), KNOWN)
+    except Unusable as unusable:
+        mistakes = unusable.mistakes
+    assert all(1 <= each.line <= text.count("\n") + 1 for each in mistakes)

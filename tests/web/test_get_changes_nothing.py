@@ -25,7 +25,7 @@ async def test_a_safe_method_changes_nothing_on_any_route(small_world: World, me
     given = {
         "{target}": "crm",
         "{path:path}": f"contacts/{FIRST}",
-        "{name}": "import",
+        "{name}": "contact-update",
         "{run}": told["id"],
         "{subscription}": "sub_" + 24 * "0",
         "{token}": told["revert_url"].rpartition("/")[2],

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from tests.web.doors import all_ended, post, send, updates
+from tests.web.hooking import BY_KEY, SECRET, call, call_signed, hook_world, people, signature, write
 from tests.world import KEY, OTHER_KEY, World, path_of
 
 FIRST = "80odnXVE9BAcgXuiNEr1"
@@ -97,3 +99,25 @@ async def test_an_unexpected_fault_is_logged_by_its_kind_only(
     (entry,) = [entry for entry in logged.entries if entry["event"] == "internal_error"]
     assert entry["error"] == "RuntimeError"
     assert CANARY not in f"{reply.text}{logged.entries}"
+
+
+async def test_what_hooks_refuse_and_log_holds_nothing_of_payloads_and_secrets(
+    tmp_path: Path, logged: LogCapture
+) -> None:
+    async with hook_world(tmp_path) as world:
+        write(
+            tmp_path / "hooks", "keyed", 'run_key = "run"\n' + BY_KEY.replace('"first"', "\"join('', [first, `1`])\"")
+        )
+        replies = []
+        for odd in (CANARY, [CANARY], {CANARY: CANARY}, {"who": {CANARY: 1}}, {"who": CANARY, "first": CANARY}):
+            for payload in (odd, {"people": odd, "run": {CANARY: CANARY}}, {"people": [odd], "run": f"{CANARY}\n"}):
+                replies += [await call(world, name, payload) for name in ("by-key", "keyed", "signed", CANARY)]
+        replies.append(await call(world, "by-key", f'{{"{CANARY}": '.encode()))
+        replies.append(await call_signed(world, CANARY.encode(), {**signature(b""), "webhook-timestamp": CANARY}))
+        content = f'["{CANARY}"]'.encode()
+        replies.append(await call_signed(world, content, signature(content)))
+        await call(world, "by-key", people(world, city=CANARY))
+        await all_ended(world)
+        told = "".join(reply.text for reply in replies if f"hook '{CANARY}'" not in reply.text)
+    assert replies
+    assert not [secret for secret in (*SECRETS, SECRET) if secret in told + str(logged.entries)]
