@@ -18,6 +18,11 @@ from tests.ceph_server import CephServer, ceph_server, missing_programs
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.world import World, world
 
+# Else a handler's author would see that an assertion of the conformance suite failed, and not what it compared.
+pytest.register_assert_rewrite(
+    *(f"tests.handlers.{part}" for part in "samples undoing joining calling totality taking_back database".split())
+)
+
 NewWorld = Callable[..., AbstractAsyncContextManager[World]]
 
 

@@ -34,6 +34,7 @@ from guard.web.operations import OperationModel
 from guard.web.revert import RevertModel
 from guard.web.subscriptions import SubscriptionModel
 from handlers import HANDLERS
+from handlers.base import Handler
 from tests import drawing, handlers_table
 from tests.web.test_store_trouble import FailingStore, to_either_door, without_a_store_once_sent
 from tests.world import World, path_of
@@ -204,6 +205,12 @@ def test_the_example_that_is_quoted_is_the_one_that_is_tested() -> None:
     tested = ROOT / "tests" / "handlers"
     assert code_of("".join(parts)) == code_of((tested / "example_crm.py").read_text())
     assert code_of(joined) == code_of((tested / "test_example_crm.py").read_text())
+
+
+def test_every_hook_of_a_handler_is_told_of() -> None:
+    told = (DOCS / "add-a-handler.md").read_text()
+    hooks = {name for name in (*vars(Handler), *Handler.__annotations__) if not name.startswith("_")}
+    assert sorted(name for name in hooks if not re.search(rf"\b{name}\b", told)) == []
 
 
 # The API

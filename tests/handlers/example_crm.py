@@ -171,5 +171,6 @@ def _outcome(change: Change, reply: Reply) -> Outcome:
         return Outcome(status=Status.APPLIED, id=image["id"], after=image, sealed=True)
     if 400 <= reply.status < 500 and reply.part("error"):
         code = {404: "not_found", 409: DUPLICATE, 429: "rate_limited"}.get(reply.status, "rejected")
-        return Outcome(status=Status.FAILED, failure=Failure(code, f"The CRM answered {reply.status}."))
+        told = f"The CRM answered {reply.status}: {str(reply.part('error'))[:200]}"
+        return Outcome(status=Status.FAILED, failure=Failure(code, told))
     return Outcome(status=Status.UNKNOWN, failure=Failure("no_answer", "The CRM did not say whether it was done."))

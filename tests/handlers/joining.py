@@ -110,7 +110,7 @@ class Joining(Member):
         wrong = {each for exchange in fresh for each in (self.spec.violations(exchange) if self.spec else [])}
         served.exchanges.clear()
         served.judged.update(fresh)
-        assert sorted(wrong) == []
+        assert not wrong, "\n".join(sorted(wrong))
 
     def fewest_reads(self, resource: str, ids: Sequence[str]) -> int:
         """How many calls read these. Where records are read by what they belong to, its class says so."""

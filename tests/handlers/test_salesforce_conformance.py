@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 
 from scenarios.sandboxes import salesforce as vendor
 from scenarios.sandboxes import salesforce_seed as seed
+from tests.handlers import salesforce_spec
 from tests.handlers.conformance import HandlerConformance
 from tests.handlers.joining import Passed
 from tests.handlers.salesforce_org import DATA, MANY, OPTIONS, described, member
@@ -21,6 +22,7 @@ CONTACT = f"{DATA}/sobjects/Contact"
 class TestSalesforce(HandlerConformance):
     options: ClassVar = OPTIONS
     handler = described("Account", "Contact")
+    spec = salesforce_spec.load()
     stamps = frozenset({"LastModifiedDate", "SystemModstamp"})
     samples = (
         Sample(

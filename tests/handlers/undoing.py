@@ -182,7 +182,7 @@ class Undoing(Member):
 
     async def operate(self, world: Place, sample: Sample, action: str) -> dict[str, Any]:
         answer = await self.asked(world, sample, action)
-        assert (answer["status"], answer["failures"]) == ("applied", []), answer
+        assert (answer["status"], answer["failures"]) == ("applied", []), str(answer)
         return answer
 
     async def asked(
