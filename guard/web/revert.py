@@ -338,8 +338,9 @@ def _model(given: Mapping[str, Any]) -> RevertModel:
 
 
 def _wants_html(request: Request) -> bool:
-    """A browser names text/html; everybody else gets JSON."""
-    return "text/html" in request.headers.get("accept", "")
+    """A browser names text/html and never JSON. n8n names both, and can only read JSON."""
+    accept = request.headers.get("accept", "")
+    return "text/html" in accept and "application/json" not in accept
 
 
 def _problem(error: GuardError, *, html: bool) -> Response:
