@@ -16,7 +16,7 @@ FLOWS = sorted((NODE_RED / "flows").glob("*.json"))
 PACKAGE = N8N / "n8n-nodes-automation-guard"
 
 
-def named(paths: list[Path]) -> Any:
+def named(paths: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", paths, ids=[path.stem for path in paths])
 
 
