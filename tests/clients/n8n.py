@@ -100,6 +100,11 @@ class N8n:
             assert time.monotonic() < deadline, f"execution {execution} does not end"
             time.sleep(0.1)
 
+    def retried(self, execution: Execution, workflow: dict[str, Any]) -> Execution:
+        """As "Retry" in the list of executions does it."""
+        self.ask("POST", f"/executions/{execution.id}/retry", {"loadWorkflow": False})
+        return self.ended(max(self.executions(workflow), key=int))
+
     def executions(self, workflow: dict[str, Any]) -> list[str]:
         """Ids, newest first."""
         query = json.dumps({"workflowId": workflow["id"]})

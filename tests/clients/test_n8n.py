@@ -270,6 +270,37 @@ def test_our_nodes_of_one_execution_share_a_run_and_run_apart(here: Set) -> None
     assert here.there.revert(one["revert_url"])["records_restored"] == 2
 
 
+def test_a_node_in_a_loop_is_an_operation_each_round_in_one_run(here: Set) -> None:
+    workflow = here.imported("guard-bulk-operation", [{"id": ONE, "city": "Nowhere"}] * 2)
+    loop = {"parameters": {"batchSize": 1, "options": {}}, "id": "loop", "name": "Loop", "position": [500, 200]}
+    workflow["nodes"].append({**loop, "type": "n8n-nodes-base.splitInBatches", "typeVersion": 3})
+    wires = workflow["connections"]
+    wires["One Item for Each"]["main"][0][0]["node"] = "Loop"
+    wires["Loop"] = {"main": [[], [{"node": "Guarded Update", "type": "main", "index": 0}]]}
+    wires["Guarded Update"]["main"][0][0]["node"] = "Loop"
+    execution = here.n8n.run(here.n8n.imported(workflow))
+    assert execution.status == "success", execution.error
+    run = here.there.get(f"/v1/runs/{execution.items('Guarded Update')[0]['id']}")
+    assert (len(run["operations"]), len(here.there.writes())) == (2, 2)
+
+
+def test_a_failed_execution_that_is_retried_by_hand_writes_again_in_a_run_of_its_own(here: Set) -> None:
+    before = here.there.seen()
+    here.there.fault(method="PUT", kind="status", status=422, after=2)
+    workflow = here.imported("guard-pass-through", moved(here.there, 4))
+    node_of(workflow, "Write to the CRM")["retryOnFail"] = False
+    failed = here.n8n.run(workflow)
+    assert (failed.status, len(here.there.writes())) == ("error", 4)
+    again = here.n8n.retried(failed, workflow)
+    assert (again.status, len(here.there.writes())) == ("success", 8)
+    runs = [here.there.get("/v1/runs", run_key=f"{workflow['id']}-{each.id}")["runs"] for each in (again, failed)]
+    assert [run["records_total"] for (run,) in runs] == [4, 4]
+    for (run,) in runs:  # the later one first
+        assert settled(here.there, run["id"])
+        here.there.revert(run["revert_url"])
+    assert here.there.seen() == before
+
+
 def test_a_run_that_outlasts_thirty_seconds_is_waited_for_and_told_whole(here: Set) -> None:
     """Guard answers after 25 seconds that it goes on, as many tools give up at 30; the node asks till it has ended."""
     here.there.sandbox.latency_s = 1.4  # 220 reads and 220 writes, 20 at a time: some 31 seconds
