@@ -47,8 +47,9 @@ def installed() -> Path:
 
 
 class NodeRed:
-    def __init__(self, url: str, keys: Mapping[str, str]) -> None:
+    def __init__(self, url: str, keys: Mapping[str, str], pid: int) -> None:
         self.url = url
+        self.pid = pid
         self._keys = keys
 
     def deploy(self, slug: str, addresses: Mapping[str, str], records: list[dict[str, Any]] | None = None) -> "Flow":
@@ -94,5 +95,5 @@ def node_red(folder: Path, keys: Mapping[str, str]) -> Iterator[NodeRed]:
     settings.write_text(_SETTINGS % port)
     url = f"http://127.0.0.1:{port}"
     command = ["node", str(program), "-u", str(folder), "-s", str(settings)]
-    with process(command, {"HOME": str(folder)}, f"{url}/settings"):
-        yield NodeRed(url, keys)
+    with process(command, {"HOME": str(folder)}, f"{url}/settings") as running:
+        yield NodeRed(url, keys, running.pid)

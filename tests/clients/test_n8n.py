@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.clients.n8n import PIECES, N8n, installed, n8n
-from tests.clients.stage import Stage, losing_answers, stage
+from tests.clients.stage import Stage, hosts_of, losing_answers, stage
 from tests.servers import free_port
 from tests.world import KEY
 
@@ -89,6 +89,10 @@ def here(started: Set) -> Set:
 
 def moved(there: Stage, number: int, city: str = "Nowhere") -> list[dict[str, Any]]:
     return [{"id": id_, "city": city} for id_ in list(there.contacts)[:number]]
+
+
+def test_the_tool_speaks_and_listens_to_this_machine_alone(here: Set) -> None:
+    assert hosts_of(here.n8n.pid) == {"127.0.0.1"}
 
 
 def test_the_credential_is_tested_by_a_request_that_tells_right_from_wrong(here: Set) -> None:
