@@ -43,7 +43,7 @@ LINE_MAX = 2000
 """Requests in line, with nothing of them read; the next one gets 503."""
 
 LINE_S = 20.0
-"""Longest stand in line before the 503: less than the tools wait for an answer, which is 30 s and more."""
+"""Longest stand in line before the 503, unless the caller says that it waits longer: most tools give up at 30 s."""
 
 RUNS_MAX = REQUESTS_MAX + 200
 """Runs and reverts that one process works at: those of the requests at once, and others that nobody waits for."""

@@ -4,12 +4,14 @@ all items of a node at once. Whose turn does not come, and who finds the line fu
 import asyncio
 from collections import deque
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from guard.core.errors import Unavailable
 from guard.core.limits import LINE_MAX, LINE_S, REQUESTS_MAX
 from guard.metrics import Metrics
 from guard.web.problems import problem
+from guard.web.waiting import stated_wait_s
 
 GOES_ON = "guard.goes_on"
 """Where a request's scope names the task that goes on after its answer. Until that has ended the request keeps its
@@ -27,7 +29,7 @@ class Admission:
         if scope["type"] != "http" or scope["path"] in _PROBES:
             await self._app(scope, receive, send)
             return
-        if not await self._let_in():
+        if not await self._let_in(scope):
             await problem(Unavailable("overloaded", _FULL))(scope, receive, send)
             return
         try:
@@ -35,7 +37,7 @@ class Admission:
         finally:
             self._leave_after(scope.get(GOES_ON))
 
-    async def _let_in(self) -> bool:
+    async def _let_in(self, scope: Scope) -> bool:
         if self._inside < REQUESTS_MAX:
             self._inside += 1
             self._gauge.set(self._inside)
@@ -45,7 +47,7 @@ class Admission:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         try:
-            await asyncio.wait({turn}, timeout=LINE_S)
+            await asyncio.wait({turn}, timeout=_patience_s(scope))
         except asyncio.CancelledError:
             self._give_up(turn)
             raise
@@ -77,6 +79,12 @@ class Admission:
 
 _PROBES = ("/healthz", "/readyz", "/metrics")
 """Cheap, and wanted most when there is too much of everything else."""
+
+
+def _patience_s(scope: Scope) -> float:
+    """How long a caller stands in line. In the pass-through it may say so itself; elsewhere `wait` is for the work."""
+    stated = stated_wait_s(HTTPConnection(scope)) if scope["path"].startswith("/to/") else None
+    return LINE_S if stated is None else stated
 
 
 _FULL = f"Guard has {REQUESTS_MAX} requests in hand. Nothing was written; send it again in a few seconds."

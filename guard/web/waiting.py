@@ -4,19 +4,29 @@ import asyncio
 import re
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from guard.core.limits import WAIT_MAX_S, WAIT_S
 
 T = TypeVar("T")
 
 
-def wait_s(request: Request) -> float:
+def wait_s(request: HTTPConnection) -> float:
     """Seconds, 0 for respond-async alone. What cannot be understood is ignored, as the RFC wants it."""
-    prefer = ",".join(request.headers.getlist("prefer")).lower()
-    if found := re.search(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])", prefer):
-        return min(float(found[1]), WAIT_MAX_S)
-    return 0.0 if "respond-async" in prefer else WAIT_S
+    stated = stated_wait_s(request)
+    if stated is not None:
+        return stated
+    return 0.0 if "respond-async" in _prefer(request) else WAIT_S
+
+
+def stated_wait_s(request: HTTPConnection) -> float | None:
+    """Seconds for which the caller says that it waits; None where it does not say."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])", _prefer(request))
+    return min(float(found[1]), WAIT_MAX_S) if found else None
+
+
+def _prefer(request: HTTPConnection) -> str:
+    return ",".join(request.headers.getlist("prefer")).lower()
 
 
 async def finished(task: asyncio.Task[T], seconds: float) -> bool:

@@ -59,8 +59,9 @@ class Execution:
 
 
 class N8n:
-    def __init__(self, url: str, http: httpx2.Client) -> None:
+    def __init__(self, url: str, http: httpx2.Client, pid: int) -> None:
         self.url = url
+        self.pid = pid
         self.http = http
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -99,6 +100,11 @@ class N8n:
                 return Execution(told)
             assert time.monotonic() < deadline, f"execution {execution} does not end"
             time.sleep(0.1)
+
+    def retried(self, execution: Execution, workflow: dict[str, Any]) -> Execution:
+        """As "Retry" in the list of executions does it."""
+        self.ask("POST", f"/executions/{execution.id}/retry", {"loadWorkflow": False})
+        return self.ended(max(self.executions(workflow), key=int))
 
     def executions(self, workflow: dict[str, Any]) -> list[str]:
         """Ids, newest first."""
@@ -156,7 +162,7 @@ def n8n(folder: Path, install: Path) -> Iterator[N8n]:
         try:
             _wait_until_ready(process, log)
             url = f"http://127.0.0.1:{port}"
-            with N8n(url, httpx2.Client(timeout=60, headers={"push-ref": "tests"})) as made:
+            with N8n(url, httpx2.Client(timeout=60, headers={"push-ref": "tests"}), process.pid) as made:
                 made.ask("POST", "/owner/setup", OWNER)
                 yield made
         finally:

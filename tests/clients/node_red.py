@@ -47,15 +47,19 @@ def installed() -> Path:
 
 
 class NodeRed:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: Mapping[str, str], pid: int) -> None:
         self.url = url
+        self.pid = pid
+        self._keys = keys
 
     def deploy(self, slug: str, addresses: Mapping[str, str], records: list[dict[str, Any]] | None = None) -> "Flow":
-        """One flow of ours, alone, with the addresses of here; records: in place of those in it."""
+        """One flow of ours, alone, with the addresses and keys of here; records: in place of those in it."""
         nodes = json.loads((FLOWS / f"{slug}.json").read_text())
         tab = next(node for node in nodes if node["type"] == "tab")
         for variable in tab["env"]:
             variable["value"] = addresses.get(variable["name"], variable["value"])
+        tab["env"] += [{"name": name, "value": "", "type": "cred"} for name in self._keys]
+        tab["credentials"] = dict(self._keys)
         begin = next(node for node in nodes if node["type"] == "inject")
         if records is not None:
             begin["payload"] = json.dumps(records)
@@ -84,12 +88,12 @@ class Flow:
 
 
 @contextmanager
-def node_red(folder: Path, environment: Mapping[str, str]) -> Iterator[NodeRed]:
-    """environment: what its flows may ask for; keys belong there and not into flows."""
+def node_red(folder: Path, keys: Mapping[str, str]) -> Iterator[NodeRed]:
+    """keys: what its flows get as credentials of their tab, as the page tells people to put them in."""
     program = installed() / "node_modules" / "node-red" / "red.js"
     port, settings = free_port(), folder / "settings.js"
     settings.write_text(_SETTINGS % port)
     url = f"http://127.0.0.1:{port}"
     command = ["node", str(program), "-u", str(folder), "-s", str(settings)]
-    with process(command, {"HOME": str(folder), **environment}, f"{url}/settings"):
-        yield NodeRed(url)
+    with process(command, {"HOME": str(folder)}, f"{url}/settings") as running:
+        yield NodeRed(url, keys, running.pid)

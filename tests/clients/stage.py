@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 
 from scenarios.sandboxes.common import Fault, Match, Sandbox, running
 from scenarios.sandboxes.highlevel import HighLevel
@@ -79,6 +80,13 @@ def stage(folder: Path) -> Iterator[Stage]:
     tables = f'[store]\nurl = "file:{folder}/store"\n{_UNPACED}'
     with running(app) as url, in_front_of(app.state.sandbox, url, folder, tables) as served:
         yield Stage(served.url, app.state.sandbox, url)
+
+
+def hosts_of(process: int) -> set[str]:
+    """Every address that a process and its children listen on or are connected with."""
+    family = [psutil.Process(process), *psutil.Process(process).children(recursive=True)]
+    found = [connection for each in family for connection in each.net_connections("inet")]
+    return {address.ip for each in found for address in (each.laddr, each.raddr) if address}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.clients.node_red import NodeRed, node_red
-from tests.clients.stage import Stage, losing_answers, stage
+from tests.clients.stage import Stage, hosts_of, losing_answers, stage
 from tests.world import KEY
 
 pytestmark = pytest.mark.heavy
@@ -59,6 +59,10 @@ def ended(there: Stage, url: str, records: int) -> dict[str, Any]:
         return run if run["status"] != "running" and run["records_total"] == records else {}
 
     return until(told)
+
+
+def test_the_tool_speaks_and_listens_to_this_machine_alone(here: Set) -> None:
+    assert hosts_of(here.tool.pid) == {"127.0.0.1"}
 
 
 def test_two_hundred_records_at_once_through_the_changed_address_are_one_run_and_go_back(here: Set) -> None:

@@ -1,17 +1,21 @@
-"""Automation tools send all items of a step at once, and send all of them again where one failed. Replays what n8n was
-seen to do on the wire: tests/clients has the tool itself."""
+"""What automation tools do on the wire, replayed: all items of a step at once, all of them again where one failed, an
+Accept that names everything, a run looked for by its execution. tests/clients has the tools themselves."""
 
 import asyncio
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from guard.core.limits import REQUESTS_MAX
 from guard.flows import guard as guard_module
 from guard.web import admission
+from scenarios.sandboxes.common import Fault, Match
 from tests.conftest import NewWorld
 from tests.flows.copies import until
 from tests.web.doors import assert_problem, vendor_writes
-from tests.world import World, path_of
+from tests.web.serving import served
+from tests.world import KEY, World, path_of
 
 ITEMS = 50
 UNPACED = {"requests": 100_000, "per_s": 1.0, "concurrency": 50}
@@ -69,11 +73,11 @@ async def full(small_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return small_world
 
 
-def reading(world: World) -> "asyncio.Task[httpx2.Response]":
+def reading(world: World, **headers: str) -> "asyncio.Task[httpx2.Response]":
     id_ = next(iter(world.contacts))
 
     async def read() -> httpx2.Response:
-        return await world.http.get(f"/to/crm/contacts/{id_}")
+        return await world.http.get(f"/to/crm/contacts/{id_}", headers=headers)
 
     return asyncio.create_task(read())
 
@@ -102,6 +106,42 @@ async def test_whose_turn_does_not_come_is_told_to_come_again_and_leaves_no_gap(
     let_go(full)
     assert [reply.status_code for reply in await asyncio.gather(*inside)] == [200] * 2
     assert [reply.status_code for reply in await asyncio.gather(*(reading(full) for _ in range(2)))] == [200] * 2
+
+
+async def test_in_the_pass_through_a_caller_may_stand_in_line_for_longer(
+    full: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = [reading(full) for _ in range(2)]
+    await until(lambda: len(full.sandbox._held) == 2)
+    monkeypatch.setattr(admission, "LINE_S", 0.01)
+    patient = reading(full, prefer="wait=30")
+    assert_problem(await full.http.get("/v1/runs", headers={"prefer": "wait=30"}), "overloaded")
+    let_go(full)
+    assert [reply.status_code for reply in await asyncio.gather(*inside, patient)] == [200] * 3
+
+
+@pytest.mark.heavy
+async def test_for_who_hung_up_in_line_nothing_is_written(tmp_path: Path) -> None:
+    pace = "[targets.crm.limits]\nrequests = 100000\nper_s = 1.0\nconcurrency = 50"
+    with served(tmp_path, f'[store]\nurl = "file:{tmp_path}/store"\n{pace}') as there:
+        there.sandbox.faults.append(Fault(kind="hang", seconds=60, times=-1, match=Match(method="GET")))
+        contacts = there.sandbox.vendor.store.tables["contacts"].rows
+        one, two, *_ = contacts
+        limits = httpx2.Limits(max_connections=None)
+        async with httpx2.AsyncClient(
+            base_url=there.url, headers={"guard-key": KEY}, limits=limits, timeout=30
+        ) as http:
+            inside = [asyncio.create_task(http.get(f"/to/crm/contacts/{one}")) for _ in range(REQUESTS_MAX)]
+            await until(lambda: len(there.sandbox._held) > 0)
+            await asyncio.sleep(0.5)  # all of them are at the door, though the vendor is asked by some at a time
+            with pytest.raises(httpx2.ReadTimeout):
+                await http.put(f"/to/crm/contacts/{one}", json={"city": "Nowhere"}, timeout=0.5)
+            there.sandbox.faults.clear()
+            there.sandbox.release()
+            assert {reply.status_code for reply in await asyncio.gather(*inside)} == {200}
+            reply = await http.put(f"/to/crm/contacts/{two}", json={"city": "Nowhere"})
+            assert reply.status_code == 200, reply.text
+        assert [id_ for id_, row in contacts.items() if row.get("city") == "Nowhere"] == [two]
 
 
 async def test_who_gives_up_in_line_takes_no_place(full: World) -> None:
@@ -149,3 +189,14 @@ async def test_no_address_redirects_for_tools_would_post_nothing_or_twice(small_
         reply = await small_world.http.request(method, path, json={"city": "Nowhere"})
         assert reply.status_code in (404, 405), (path, reply.status_code)
         assert reply.json()["detail"].endswith("Nothing was written.")
+
+
+async def test_a_tool_that_takes_html_as_well_is_answered_in_json(small_world: World) -> None:
+    """What n8n's HTTP Request node sends where nobody says what the answer is."""
+    accept = "application/json,text/html,application/xhtml+xml,application/xml,text/*;q=0.9, image/*;q=0.8, */*;q=0.7"
+    id_ = next(iter(small_world.contacts))
+    done = await small_world.operate("update", [{"id": id_, "fields": {"city": "Nowhere"}}])
+    for method in ("GET", "POST"):
+        reply = await small_world.http.request(method, path_of(done["revert_url"]), headers={"accept": accept})
+        assert reply.headers["content-type"] == "application/json", reply.text[:100]
+    assert reply.json()["records_restored"] == 1
