@@ -13,6 +13,7 @@ from guard.core.limits import SUBSCRIPTIONS_MAX
 from guard.flows.guard import Guard
 from guard.flows.recover import Recovery
 from guard.store.base import Unavailable
+from guard.store.local import LocalStore
 from guard.web.app import create_app
 from tests.flows import copies
 from tests.flows.copies import copy_of_guard, until_it_dies
@@ -231,13 +232,13 @@ async def test_operations_one_after_the_other_read_the_list_once_and_never_witho
 ) -> None:
     async with world(tmp_path, callbacks=callbacks) as there:
         listed: list[str] = []
-        listing = there.guard.journals.store.list
+        listing = LocalStore.list
 
-        def counted(prefix: str, *, after: str = "") -> AsyncIterator[str]:
+        def counted(store: LocalStore, prefix: str, *, after: str = "") -> AsyncIterator[str]:
             listed.append(prefix)
-            return listing(prefix, after=after)
+            return listing(store, prefix, after=after)
 
-        monkeypatch.setattr(there.guard.journals.store, "list", counted)
+        monkeypatch.setattr(LocalStore, "list", counted)
         for _ in range(3):
             await there.operate("update", updates(there))
         id_ = next(iter(there.contacts))
