@@ -61,10 +61,14 @@ class Journals:
             raise Refused("not_found", f"There is no run {run[:80]}.")
 
     async def refuse_gap(self, state: RunState) -> None:
-        """Raise Corrupt where the store lists entries beyond the one at which reading ended: one is missing."""
-        async for key in self._keys(f"runs/{state.run}/0", after=entry_key(state.run, state.n - 1)):
-            detail = f"Journal entry {state.n} of {state.run} is missing: there are later ones."
-            raise Corrupt("corrupt", detail, run=state.run, entry=state.n, found=key.rpartition("/")[2])
+        """Raise Corrupt where the store lists entries beyond the one at which reading ended: one is missing. (That one
+        itself is none that is missing: it was appended since.)"""
+        n = state.n  # the run may go on meanwhile
+        async for key in self._keys(f"runs/{state.run}/0", after=entry_key(state.run, n - 1)):
+            if key == entry_key(state.run, n):
+                return
+            detail = f"Journal entry {n} of {state.run} is missing: there are later ones."
+            raise Corrupt("corrupt", detail, run=state.run, entry=n, found=key.rpartition("/")[2])
 
     async def mark_open(self, run: str) -> None:
         await self._mark(f"open/{run}")

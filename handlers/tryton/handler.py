@@ -334,7 +334,7 @@ class Tryton(Handler):
         names = ("year", "month", "day", "hour", "minute", "second", "microsecond")
         try:
             return datetime(*(told[name] for name in names), tzinfo=UTC).isoformat()  # type: ignore[index, misc]
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             return None
 
     def reversal(self, change: Change, before: Image) -> Reversal:

@@ -33,7 +33,6 @@ from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 import orjson
-from starlette.applications import Starlette
 
 from scenarios.sandboxes import bamboohr_seed as seeds
 from scenarios.sandboxes.common import (
@@ -46,7 +45,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
-    sandbox_app,
+    opening,
 )
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - a made-up account's
@@ -459,15 +458,4 @@ def _xml(name: str, content: Mapping[str, Any]) -> str:
     return f"<{name}>{fields}</{name}>"
 
 
-def create_app(
-    *,
-    records: int = 0,
-    seed: int = 1,
-    latency_s: float = 0.0,
-    limits: RateLimits | None = ASSUMED,
-    token: str = DEFAULT_TOKEN,
-    settings: Settings | None = None,
-) -> Starlette:
-    """The sandbox with `records` employees; `limits` None means none."""
-    vendor = BambooHR(records=records, seed=seed, token=token, settings=settings or Settings())
-    return sandbox_app(vendor, latency_s=latency_s, limits=limits)
+create_app = opening(BambooHR, Settings, ASSUMED, DEFAULT_TOKEN)

@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import orjson
@@ -639,6 +639,46 @@ def sandbox_app(vendor: Vendor, *, latency_s: float, limits: RateLimits | None) 
     )
     app.state.sandbox = sandbox
     return app
+
+
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class Opening(Protocol[S_contra]):
+    """Makes the sandbox of a hosted vendor, with `records` of what it mainly has. `settings` None: as they are by
+    default; `limits` None means neither limits nor the headers that tell them."""
+
+    def __call__(
+        self,
+        *,
+        records: int = ...,
+        seed: int = ...,
+        latency_s: float = ...,
+        limits: RateLimits | None = ...,
+        token: str = ...,
+        settings: S_contra | None = ...,
+    ) -> Starlette: ...
+
+
+def opening(
+    make: Callable[..., Vendor], default: Callable[[], S_contra], documented: RateLimits, default_token: str
+) -> Opening[S_contra]:
+    """How the sandboxes of the hosted vendors are made, all alike. `app.state.sandbox.vendor` is what `make` gave, for
+    tests in the same process; `documented` are its limits where nobody says otherwise."""
+
+    def create_app(
+        *,
+        records: int = 0,
+        seed: int = 1,
+        latency_s: float = 0.0,
+        limits: RateLimits | None = documented,
+        token: str = default_token,
+        settings: S_contra | None = None,
+    ) -> Starlette:
+        vendor = make(records=records, seed=seed, token=token, settings=settings or default())
+        return sandbox_app(vendor, latency_s=latency_s, limits=limits)
+
+    return create_app
 
 
 class _Control:

@@ -40,7 +40,6 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 import orjson
-from starlette.applications import Starlette
 
 from scenarios.sandboxes import highlevel_seed as seeds
 from scenarios.sandboxes.common import (
@@ -53,7 +52,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
-    sandbox_app,
+    opening,
 )
 
 VERSION = "2021-07-28"
@@ -1147,18 +1146,4 @@ def _stage(row: Row, body: Row) -> str:
     return str(stages[0])
 
 
-def create_app(
-    *,
-    records: int = 0,
-    seed: int = 1,
-    latency_s: float = 0.0,
-    limits: RateLimits | None = DOCUMENTED,
-    token: str = DEFAULT_TOKEN,
-    settings: Settings | None = None,
-) -> Starlette:
-    """The sandbox with `records` contacts; `limits` None means neither limits nor the headers that tell them.
-
-    `app.state.sandbox.vendor` is the `HighLevel`, for tests in the same process.
-    """
-    vendor = HighLevel(records=records, seed=seed, token=token, settings=settings or Settings())
-    return sandbox_app(vendor, latency_s=latency_s, limits=limits)
+create_app = opening(HighLevel, Settings, DOCUMENTED, DEFAULT_TOKEN)

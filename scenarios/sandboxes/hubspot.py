@@ -33,7 +33,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import orjson
-from starlette.applications import Starlette
 
 from scenarios.sandboxes import hubspot_seed as seeds
 from scenarios.sandboxes.common import (
@@ -46,7 +45,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
-    sandbox_app,
+    opening,
 )
 from scenarios.sandboxes.hubspot_links import LABELS, Links, default_type, rows_of
 
@@ -573,18 +572,4 @@ def _now() -> str:
     return _CLOCK["last"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def create_app(
-    *,
-    records: int = 0,
-    seed: int = 1,
-    latency_s: float = 0.0,
-    limits: RateLimits | None = DOCUMENTED,
-    token: str = DEFAULT_TOKEN,
-    settings: Settings | None = None,
-) -> Starlette:
-    """The sandbox with `records` contacts; `limits` None means neither limits nor the headers that tell them.
-
-    `app.state.sandbox.vendor` is the `HubSpot`, for tests in the same process.
-    """
-    vendor = HubSpot(records=records, seed=seed, token=token, settings=settings or Settings())
-    return sandbox_app(vendor, latency_s=latency_s, limits=limits)
+create_app = opening(HubSpot, Settings, DOCUMENTED, DEFAULT_TOKEN)

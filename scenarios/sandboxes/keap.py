@@ -31,7 +31,6 @@ from typing import Any, Literal
 from urllib.parse import parse_qs
 
 import orjson
-from starlette.applications import Starlette
 
 from scenarios.sandboxes import keap_rules as rules
 from scenarios.sandboxes import keap_seed as seeds
@@ -45,7 +44,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
-    sandbox_app,
+    opening,
 )
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - a made-up account's
@@ -751,15 +750,4 @@ def _fault(status: int, words: str, code: str) -> Reply:
     return Reply.json(status, {"fault": {"faultstring": words, "detail": {"errorcode": code}}})
 
 
-def create_app(
-    *,
-    records: int = 0,
-    seed: int = 1,
-    latency_s: float = 0.0,
-    limits: RateLimits | None = DOCUMENTED,
-    token: str = DEFAULT_TOKEN,
-    settings: Settings | None = None,
-) -> Starlette:
-    """The sandbox with `records` contacts; `limits` None means neither limits nor the headers that tell them."""
-    vendor = Keap(records=records, seed=seed, token=token, settings=settings or Settings())
-    return sandbox_app(vendor, latency_s=latency_s, limits=limits)
+create_app = opening(Keap, Settings, DOCUMENTED, DEFAULT_TOKEN)

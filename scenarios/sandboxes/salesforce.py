@@ -34,7 +34,6 @@ from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 import orjson
-from starlette.applications import Starlette
 
 from scenarios.sandboxes import salesforce_seed as seeds
 from scenarios.sandboxes.common import (
@@ -47,7 +46,7 @@ from scenarios.sandboxes.common import (
     Store,
     Table,
     Vendor,
-    sandbox_app,
+    opening,
 )
 from scenarios.sandboxes.salesforce_soql import parse
 
@@ -645,18 +644,4 @@ def _now() -> str:
     return seeds.stamp(_CLOCK["last"])
 
 
-def create_app(
-    *,
-    records: int = 0,
-    seed: int = 1,
-    latency_s: float = 0.0,
-    limits: RateLimits | None = DOCUMENTED,
-    token: str = DEFAULT_TOKEN,
-    settings: Settings | None = None,
-) -> Starlette:
-    """The sandbox with `records` contacts; `limits` None means neither limits nor the header that tells them.
-
-    `app.state.sandbox.vendor` is the `Salesforce`, for tests in the same process.
-    """
-    vendor = Salesforce(records=records, seed=seed, token=token, settings=settings or Settings())
-    return sandbox_app(vendor, latency_s=latency_s, limits=limits)
+create_app = opening(Salesforce, Settings, DOCUMENTED, DEFAULT_TOKEN)

@@ -169,3 +169,14 @@ async def test_nobody_waits_for_a_writing_that_was_cancelled(local_store: LocalS
         told = await asyncio.gather(first, second, return_exceptions=True)
 
     assert [type(each) for each in told] == [asyncio.CancelledError, asyncio.CancelledError]
+
+
+async def test_an_entry_that_was_appended_after_the_reading_is_no_gap(local_store: LocalStore) -> None:
+    """A plan is read while what was done after the answer is still being stored."""
+    reader, writer = Journals(local_store), Journal(local_store, RUN)
+    await writer.append(OPENED)
+    state = await reader.state(RUN)
+    await writer.append(begun(1))
+    await writer.append(begun(2))
+
+    await reader.refuse_gap(state)

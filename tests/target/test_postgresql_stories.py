@@ -222,6 +222,15 @@ async def test_a_dry_run_of_a_filter_counts_its_rows_and_changes_none(hr: Hr, sq
     assert await both(sql) == before
 
 
+async def test_a_dry_run_of_named_rows_begins_no_transaction(hr: Hr, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(hr.guard.target("hr"), "work", begun)
+    told = await hr.operate("update", records=[{"id": 1, "fields": {"salary": 0}}], dry_run=True)
+    assert (told["status"], told["records_total"], told["reversible"]) == ("dry_run", 1, "full")
+
+
 async def test_a_filter_that_means_more_than_the_policy_allows_writes_nothing(hr: Hr, sql: Sql) -> None:
     before = await both(sql)
     policy = hr.guard.settings.targets["hr"].policy.model_copy(update={"records_max": 2400})
