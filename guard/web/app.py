@@ -20,6 +20,7 @@ from guard.web.admission import Admission
 from guard.web.callers import Callers
 from guard.web.health import Readiness, healthz, metrics, readyz
 from guard.web.measured import Measured
+from guard.web.openapi import docs, openapi_json
 from guard.web.operations import operations
 from guard.web.passing import passing
 from guard.web.problems import guard_error, http_error, internal_error, store_error
@@ -61,6 +62,8 @@ def create_app(guard: Guard) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            Route("/openapi.json", openapi_json),
+            Route("/docs", docs),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
         exception_handlers={
