@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import orjson
+from markupsafe import Markup, escape
 from pydantic import BaseModel, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,7 +33,18 @@ async def openapi_json(request: Request) -> Response:
 async def docs(request: Request) -> Response:
     """The same for people, without a script."""
     guard: Guard = request.app.state.guard
-    return page("docs.html", {"api": document(guard.settings.server.public_url), "codes": CODES})
+    return page("docs.html", {"api": document(guard.settings.server.public_url), "coded": coded, "shown": shown})
+
+
+def coded(text: str) -> Markup:
+    """What stands between backticks as code; all of it as text."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup().join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
+def shown(example: Any) -> str:
+    """An example as it would be sent."""
+    return example if isinstance(example, str) else orjson.dumps(example, option=orjson.OPT_INDENT_2).decode()
 
 
 @cache
@@ -134,7 +146,7 @@ def _problem(status: int, codes: list[str], door: Door) -> dict[str, Any]:
         "content": {PROBLEM: {"schema": kind}, **_others(door)},
     }
     names = {401: ["WWW-Authenticate"], 503: ["Retry-After"]}.get(status, [])
-    if names:
+    if names and not door.is_relayed:  # a vendor's own may come without
         told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     return told
 

@@ -87,6 +87,10 @@ async def operations(request: Request) -> Response:
         refuse_foreign(client, early.target)
     if early is None and kind_of(request) != JSON:
         raise Refused("invalid_request", _QUERY)
+    if early is None and (lost := sorted(OperationModel.model_fields.keys() & request.query_params.keys())):
+        # A dry_run that nobody looks at would be a write.
+        detail = f"'{lost[0]}' stands in the query, and the operation in the body. Put it into the body, too."
+        raise Refused("invalid_request", f"{detail} Nothing was written.", member=lost[0])
     run_key, idempotency_key = key_header(request, "guard-run-key"), idempotency_key_of(request)
     body = await receive(request, guard.settings.server.body_max_mib * _MIB)
     try:

@@ -34,7 +34,7 @@ CHECKED = (
 ).split()
 OPERATIONS = [(method.upper(), path) for path, methods in api()["paths"].items() for method in methods]
 AIMED = [each for each in OPERATIONS if re.search(r"\{(run|token|path)\}|operations", each[1])]
-FEW, MORE = 5, 8
+FEW, MORE = 4, 8
 """Requests of each door and kind: some twenty seconds in all."""
 
 
@@ -71,12 +71,13 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
         yield There(guard, told["id"], urlsplit(told["revert_url"]).path.rpartition("/")[2], ids)
 
 
-def asked(there: There, method: str, path: str, mode: GenerationMode, count: int, *, aimed: bool = False) -> None:
+def asked(there: There, method: str, path: str, mode: GenerationMode, count: int, *, aimed: bool = False) -> set[int]:
     """Ask one door `count` times; fails with the request that is answered in a way the document does not tell of.
 
     `aimed`: with a run, a token and a target that are there, so that what stands behind them is reached.
     """
     operation = described()[path][method]
+    statuses: set[int] = set()
     checks: list[Any] = CHECKS.get_by_names(CHECKED)
     real = {"run": there.run, "token": there.token, "target": "crm", "path": "contacts"}
     known = {name: value for name, value in real.items() if f"{{{name}}}" in path} if aimed else {}
@@ -96,9 +97,11 @@ def asked(there: There, method: str, path: str, mode: GenerationMode, count: int
         # A caller that may wait for long is not asked to: what goes on is told of by 202.
         headers = {"Guard-Key": KEY, "Prefer": data.draw(st.sampled_from(["wait=2", "respond-async"]))}
         response = case.call(base_url=there.guard.url, headers=headers, timeout=30)
+        statuses.add(response.status_code)
         case.validate_response(response, checks=checks)
 
     ask()
+    return statuses
 
 
 def aim(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
@@ -117,22 +120,22 @@ def aim(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
         case.body = {**{k: v for k, v in body.items() if k not in ("filter", "fields")}, **what, "records": records}
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_what_the_document_allows_is_answered_as_it_says(there: There, method: str, path: str) -> None:
-    asked(there, method, path, POSITIVE, FEW)
+def test_what_the_document_allows_is_answered_as_it_says(there: There) -> None:
+    for method, path in OPERATIONS:
+        asked(there, method, path, POSITIVE, FEW)
 
 
-@pytest.mark.parametrize(("method", "path"), [each for each in OPERATIONS if can_be_wrong(*each)])
-def test_what_the_document_does_not_allow_is_refused_as_it_says(there: There, method: str, path: str) -> None:
-    asked(there, method, path, NEGATIVE, FEW)
+def test_what_the_document_does_not_allow_is_refused_as_it_says(there: There) -> None:
+    for method, path in OPERATIONS:
+        if can_be_wrong(method, path):
+            asked(there, method, path, NEGATIVE, FEW)
 
 
 @pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE], ids=lambda mode: mode.value)
-@pytest.mark.parametrize(("method", "path"), AIMED)
-def test_what_is_there_is_reached_and_answered_as_the_document_says(
-    there: There, method: str, path: str, mode: GenerationMode
-) -> None:
-    asked(there, method, path, mode, MORE, aimed=True)
+def test_what_is_there_is_reached_and_answered_as_the_document_says(there: There, mode: GenerationMode) -> None:
+    for method, path in AIMED:
+        statuses = asked(there, method, path, mode, MORE, aimed=True)
+        assert mode is NEGATIVE or path.startswith("/to/") or statuses & {200, 202}, (path, statuses)
 
 
 @pytest.mark.heavy
