@@ -24,6 +24,7 @@ from scenarios.sandboxes.common import RateLimits, Sandbox, running
 from scenarios.sandboxes.highlevel import HighLevel
 from scenarios.sandboxes.highlevel import create_app as create_sandbox
 from scenarios.sandboxes.highlevel_seed import LOCATION_ID
+from tests.conforming import conforming
 
 KEY = "test-key-of-the-scenario-tool"
 OTHER_KEY = "test-key-of-somebody-else-here"
@@ -210,7 +211,11 @@ async def guarded(guard: Guard, sandbox: Sandbox, sandbox_url: str) -> AsyncIter
     app = create_app(guard)
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(
-        transport=transport, base_url=PUBLIC_URL, headers={"guard-key": KEY}, timeout=60
+        transport=transport,
+        base_url=PUBLIC_URL,
+        headers={"guard-key": KEY},
+        timeout=60,
+        event_hooks={"response": [conforming]},
     ) as http:
         working = asyncio.create_task(work_forever(guard))
         try:

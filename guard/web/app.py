@@ -28,6 +28,7 @@ from guard.web.checkpoints import checkpoints, seal_run
 from guard.web.health import Readiness, healthz, metrics, readyz
 from guard.web.hooks import hook, scenarios
 from guard.web.measured import Measured
+from guard.web.openapi import docs, openapi_json
 from guard.web.operations import operations
 from guard.web.pages import page
 from guard.web.passing import passing
@@ -99,6 +100,8 @@ def create_app(guard: Guard) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            Route("/openapi.json", openapi_json),
+            Route("/docs", docs),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
         exception_handlers={

@@ -4,10 +4,10 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,6 +22,7 @@ from guard.flows.queued import accept
 from guard.settings import ClientSettings
 from guard.target.base import Target
 from guard.web.callers import Callers, refuse_foreign
+from guard.web.flags import Flag
 from guard.web.intake import (
     CSV,
     JSON,
@@ -46,23 +47,34 @@ _QUERY = (
 )
 
 
+_RECORDS = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "properties": {"id": {"type": ["string", "integer"]}, "fields": {"type": "object"}},
+    },
+}
+"""As told to callers. They are checked one by one by the target, not here: there may be a million."""
+
+
 class OperationModel(BaseModel):
     """What an operation says besides its records: members of the JSON body, or the query of a streamed one."""
 
     model_config = ConfigDict(extra="forbid")
 
-    target: str = Field(max_length=64)
-    resource: str = Field(max_length=256)
-    action: str = Field(max_length=64)
-    records: Any = None
-    filter: dict[str, Any] | None = None
-    fields: dict[str, Any] = Field(default_factory=dict)
-    id_column: str = Field(default="id", max_length=256)
-    accept_irreversible: bool = False
-    dry_run: bool = False
-    callback_url: str = Field(default="", max_length=2000)
-    scenario: str = Field(default="", max_length=200)
-    note: str = Field(default="", max_length=2000)
+    target: str = Field(max_length=64, description="The target's name in the settings.")
+    resource: str = Field(max_length=256, description="contacts, opportunities; for a database the table.")
+    action: str = Field(max_length=64, description="create, update, upsert, delete, or one of the handler's own.")
+    records: Annotated[Any, WithJsonSchema(_RECORDS)] = Field(default=None, description="The records, one by one.")
+    filter: dict[str, Any] | None = Field(default=None, description="A database: which rows, in place of records.")
+    fields: dict[str, Any] = Field(default_factory=dict, description="With a filter: the values to set.")
+    id_column: str = Field(default="id", max_length=256, description="CSV: the column that holds the ids.")
+    accept_irreversible: Flag = Field(default=False, description="Let through what cannot be taken back whole.")
+    dry_run: Flag = Field(default=False, description="Only say what it would be.")
+    callback_url: str = Field(default="", max_length=2000, description="Is told when the operation has ended.")
+    scenario: str = Field(default="", max_length=200, description="A name for the history.")
+    note: str = Field(default="", max_length=2000, description="For the history.")
 
 
 async def operations(request: Request) -> Response:
@@ -75,6 +87,10 @@ async def operations(request: Request) -> Response:
         refuse_foreign(client, early.target)
     if early is None and kind_of(request) != JSON:
         raise Refused("invalid_request", _QUERY)
+    if early is None and (lost := sorted(OperationModel.model_fields.keys() & request.query_params.keys())):
+        # A dry_run that nobody looks at would be a write.
+        detail = f"'{lost[0]}' stands in the query, and the operation in the body. Put it into the body, too."
+        raise Refused("invalid_request", f"{detail} Nothing was written.", member=lost[0])
     run_key, idempotency_key = key_header(request, "guard-run-key"), idempotency_key_of(request)
     body = await receive(request, guard.settings.server.body_max_mib * _MIB)
     try:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +26,7 @@ from guard.flows.plan import Judged, Narrowing, Plan, Row, judge_rows, title_of
 from guard.flows.revert import RevertAsked, Tally, preview, start_revert
 from guard.target.base import Target
 from guard.web.bodies import parts
+from guard.web.flags import Flag
 from guard.web.problems import Json, problem
 from guard.web.runs import number
 from guard.web.waiting import finished, wait_s
@@ -53,7 +54,13 @@ def fields_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 NARROWING = ("operations", "resources", "ids", "except_ids", "fields")
 
 
-Names = Annotated[list[str], BeforeValidator(_list), Field(min_length=1, max_length=100_000)]
+_NAMES = {
+    "anyOf": [
+        {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1, "maxItems": 100_000},
+        {"type": "string", "pattern": "[^,]"},
+    ]
+}
+Names = Annotated[list[str], BeforeValidator(_list), Field(min_length=1, max_length=100_000), WithJsonSchema(_NAMES)]
 
 
 class RevertModel(BaseModel):
@@ -61,14 +68,17 @@ class RevertModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
-    operations: Names | None = None
-    resources: Names | None = None
-    ids: Names | None = None
-    except_ids: Names | None = None
-    fields: Names | None = None
-    on_conflict: Literal["skip", "force", "abort"] = "skip"
-    dry_run: bool = False
-    callback_url: str = Field(default="", max_length=2000)
+    operations: Names | None = Field(default=None, description="Only these operations; in a query with commas between.")
+    resources: Names | None = Field(default=None, description="Only these object types.")
+    ids: Names | None = Field(default=None, description="Only these records.")
+    except_ids: Names | None = Field(default=None, description="All but these records.")
+    fields: Names | None = Field(default=None, description="Only these fields.")
+    on_conflict: Literal["skip", "force", "abort"] = Field(
+        default="skip",
+        description="skip: leave conflicts alone; force: overwrite them; abort: write nothing if there is one.",
+    )
+    dry_run: Flag = Field(default=False, description="Judge all records, write nothing.")
+    callback_url: str = Field(default="", max_length=2000, description="Is told when the revert has ended.")
 
     def narrowing(self) -> Narrowing:
         return Narrowing(

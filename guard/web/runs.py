@@ -212,7 +212,7 @@ def _client(request: Request) -> ClientSettings:
 
 
 def _cursor(text: str | None) -> str:
-    if text and not re.fullmatch(r"\d{13}-run_[0-9a-z]{26}", text):
+    if text and not re.fullmatch(r"[0-9]{13}-run_[0-9a-z]{26}", text):
         raise Refused("invalid_request", "after must be the next_after of an earlier answer.")
     return f"index/{text}" if text else ""
 

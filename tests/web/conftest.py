@@ -19,5 +19,5 @@ async def shared_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
             """What Guard does after an answer is not to be seen by the next test."""
             await all_ended(made)
 
-        made.http.event_hooks = {"request": [], "response": [quiet]}
+        made.http.event_hooks["response"].append(quiet)
         yield made

@@ -292,3 +292,14 @@ async def test_the_records_of_a_refused_operation_leave_nothing_open(
     await post(shared_world, b"{", "ndjson", target="crm", resource="contacts", action="update")
     assert len(opened) == 3  # the key is looked at before the body
     assert {id(each) for each in opened} == {id(each) for each in closed}
+
+
+@pytest.mark.parametrize("member", ["dry_run=true", "accept_irreversible=true", "scenario=x", "action=delete"])
+async def test_a_member_in_the_query_beside_a_json_body_is_refused_and_not_overlooked(
+    shared_world: World, member: str
+) -> None:
+    """A dry run that nobody looks at would be a write."""
+    body = {"target": "crm", "resource": "contacts", "action": "update", "records": updates(shared_world)}
+    with nothing_happens(shared_world):
+        reply = await shared_world.http.post(f"/v1/operations?{member}", json=body)
+        assert assert_problem(reply, "invalid_request")["member"] == member.partition("=")[0]

@@ -1,0 +1,166 @@
+"""Schemathesis asks a real Guard whatever /openapi.json lets it, and what it does not: no fault, no answer untold of.
+
+Generated with a fixed seed, so that it asks the same each time; `make test-heavy` asks more, and by other seeds.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import Case
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from tests.conforming import api
+from tests.web.serving import Served, served
+from tests.world import KEY
+
+POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+CHECKED = (
+    "not_a_server_error status_code_conformance content_type_conformance response_headers_conformance "
+    "response_schema_conformance negative_data_rejection"
+).split()
+OPERATIONS = [(method.upper(), path) for path, methods in api()["paths"].items() for method in methods]
+AIMED = [each for each in OPERATIONS if re.search(r"\{(run|token|path)\}|operations", each[1])]
+FEW, MORE = 4, 8
+"""Requests of each door and kind: some twenty seconds in all."""
+
+
+def can_be_wrong(method: str, path: str) -> bool:
+    """What stands in an address is a text, and every text is one."""
+    told = api()["paths"][path][method.lower()]
+    return "requestBody" in told or any(given.get("in") != "path" for given in told["parameters"])
+
+
+@cache
+def described() -> OpenApiSchema:
+    load_all_checks()
+    return schemathesis.openapi.from_dict(api())
+
+
+@dataclass(frozen=True)
+class There:
+    """A Guard with a run in it, and what opens its doors."""
+
+    guard: Served
+    run: str
+    token: str
+    ids: list[str]
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
+    with served(tmp_path_factory.mktemp("fuzzed")) as guard:
+        ids = list(guard.sandbox.vendor.contacts.rows)  # type: ignore[attr-defined]
+        records = [{"id": id_, "fields": {"city": "Lisbon"}} for id_ in ids[:3]]
+        body = {"target": "crm", "resource": "contacts", "action": "update", "records": records}
+        with httpx2.Client(base_url=guard.url, headers={"guard-key": KEY}, timeout=30) as http:
+            told = http.post("/v1/operations", json=body).json()
+        yield There(guard, told["id"], urlsplit(told["revert_url"]).path.rpartition("/")[2], ids)
+
+
+def asked(there: There, method: str, path: str, mode: GenerationMode, count: int, *, aimed: bool = False) -> set[int]:
+    """Ask one door `count` times; fails with the request that is answered in a way the document does not tell of.
+
+    `aimed`: with a run, a token and a target that are there, so that what stands behind them is reached.
+    """
+    operation = described()[path][method]
+    statuses: set[int] = set()
+    checks: list[Any] = CHECKS.get_by_names(CHECKED)
+    real = {"run": there.run, "token": there.token, "target": "crm", "path": "contacts"}
+    known = {name: value for name, value in real.items() if f"{{{name}}}" in path} if aimed else {}
+
+    @seed(20261124)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode, path_parameters=known or None), data=st.data())
+    def ask(case: Case[Any], data: st.DataObject) -> None:
+        if aimed and mode is POSITIVE and path == "/v1/operations":
+            aim(case, data, there.ids)
+        # A caller that may wait for long is not asked to: what goes on is told of by 202.
+        headers = {"Guard-Key": KEY, "Prefer": data.draw(st.sampled_from(["wait=2", "respond-async"]))}
+        response = case.call(base_url=there.guard.url, headers=headers, timeout=30)
+        statuses.add(response.status_code)
+        case.validate_response(response, checks=checks)
+
+    ask()
+    return statuses
+
+
+def aim(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
+    """An operation on records that are there, as far as what was generated leaves room for it."""
+    actions = st.sampled_from(["create", "update", "upsert", "delete", "tags.add", "nothing"])
+    what = {"target": "crm", "resource": "contacts", "action": data.draw(actions)}
+    if case.media_type != "application/json":
+        case.query = {**(case.query or {}), **what}
+        case.body = (
+            f"id,city\n{data.draw(st.sampled_from(ids))},Lisbon\n" if case.media_type == "text/csv" else case.body
+        )
+    elif isinstance(case.body, dict):
+        body: dict[str, Any] = dict(case.body)
+        records: Any = [{**each, "id": data.draw(st.sampled_from(ids))} for each in body.get("records") or [{}]]
+        case.query = {}
+        case.body = {**{k: v for k, v in body.items() if k not in ("filter", "fields")}, **what, "records": records}
+
+
+def test_what_the_document_allows_is_answered_as_it_says(there: There) -> None:
+    for method, path in OPERATIONS:
+        asked(there, method, path, POSITIVE, FEW)
+
+
+def test_what_the_document_does_not_allow_is_refused_as_it_says(there: There) -> None:
+    for method, path in OPERATIONS:
+        if can_be_wrong(method, path):
+            asked(there, method, path, NEGATIVE, FEW)
+
+
+@pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE], ids=lambda mode: mode.value)
+def test_what_is_there_is_reached_and_answered_as_the_document_says(there: There, mode: GenerationMode) -> None:
+    for method, path in AIMED:
+        statuses = asked(there, method, path, mode, MORE, aimed=True)
+        assert mode is NEGATIVE or path.startswith("/to/") or statuses & {200, 202}, (path, statuses)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE], ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("method", "path"), AIMED)
+def test_a_thousand_requests_of_each_kind_are_answered_as_the_document_says(
+    there: There, method: str, path: str, mode: GenerationMode
+) -> None:
+    asked(there, method, path, mode, 1000, aimed=True)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+def test_the_command_line_of_schemathesis_finds_nothing(there: There, mode: str, tmp_path: Path) -> None:
+    """With its own phases, and other requests each time; it prints the seed and the request where it fails."""
+    url = there.guard.url
+    command = [str(Path(sys.executable).parent / "st"), "run", f"{url}/openapi.json", "--url", url, "--mode", mode]
+    command += ["--header", f"Guard-Key: {KEY}", "--header", "Prefer: wait=2", "--phases", "coverage,fuzzing"]
+    command += [
+        "--max-examples",
+        "200",
+        "--continue-on-failure",
+        "--checks",
+        ",".join([*CHECKED, "unsupported_method"]),
+    ]
+    command += ["--suppress-health-check", "all", "--no-color", "--request-timeout", "30"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200, check=False)  # noqa: S603
+    assert ended.returncode == 0, ended.stdout[-8000:]
