@@ -274,6 +274,11 @@ class RunState:
         return any(operation.phase != "ended" for operation in self.operations.values())
 
     @property
+    def driven(self) -> bool:
+        """Something is under way, brackets that stand not counted."""
+        return any(operation.phase == "open" for operation in self.operations.values())
+
+    @property
     def status(self) -> str:
         """The one word of the API: running, applied, partial, failed, stopped, reverting, reverted, …"""
         # A revert that could not be carried out at all leaves the run as it was.

@@ -57,6 +57,9 @@ BODY_PAUSE_MAX_S = 30.0
 KEY_CHARS_MAX = 255
 """Idempotency-Key and Guard-Run-Key."""
 
+STANDING_LOOK_S = 900.0
+"""How often the sweeper looks at a run in which nothing but a checkpoint is open: it may stand for weeks."""
+
 CLOCK_SKEW_S = 2.0
 """How far a vendor's clock may be from ours when a created record is recognised by its age. Small: beyond it the
 record stays in doubt and is reported, while a larger one might take somebody else's record for ours."""

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from guard.core.errors import GuardError
 from guard.core.lifecycle import Illegal
+from guard.core.limits import STANDING_LOOK_S
 from guard.flows.guard import Guard
 from guard.flows.operation import finish
 from guard.flows.queued import drive, put
@@ -40,6 +41,8 @@ class Recovery:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._empty_since: dict[str, datetime] = {}
+        self._standing_at: dict[str, datetime] = {}
+        """Runs in which nothing but brackets was open, by when that was seen."""
 
     async def sweep_forever(self) -> None:
         """At the start and then twice a lease: what a killed copy left behind is ended by those that live."""
@@ -59,8 +62,12 @@ class Recovery:
         """
         runs = [run async for run in self._guard.journals.unfinished()]
         self._guard.metrics.unfinished.set(len(runs))
-        self._empty_since = {run: since for run, since in self._empty_since.items() if run in runs}
+        there = frozenset(runs)
+        self._empty_since = {run: since for run, since in self._empty_since.items() if run in there}
+        self._standing_at = {run: at for run, at in self._standing_at.items() if run in there}
         for run in runs:
+            if not at_once and self._is_known_to_stand(run):
+                continue
             with self._guard.journals.use(run) as journal:
                 try:
                     yield Recovered(run, await self._recover(journal, at_once=at_once))
@@ -89,7 +96,15 @@ class Recovery:
         if not await self._end_reverts(journal, at_once=at_once):
             return _GOING_ON
         await finish(guard, journal, shared=True)
-        return _STANDS if state.running else f"ended; {settled} records were settled by reading"
+        if state.running:
+            self._standing_at[journal.run] = guard.now()
+            return _STANDS
+        return f"ended; {settled} records were settled by reading"
+
+    def _is_known_to_stand(self, run: str) -> bool:
+        """Thousands that nobody ever seals must not be read with every sweep."""
+        seen = self._standing_at.get(run)
+        return seen is not None and self._guard.now() < seen + timedelta(seconds=STANDING_LOOK_S)
 
     async def _give_up_if_late(self, journal: Journal, op: str) -> None:
         """A bracket is nobody's to drive while it stands, and stands for as long as it could be taken back."""

@@ -169,6 +169,9 @@ async def revert(guard: Guard, asked: RevertAsked) -> str:
         if state.phase == "none":
             raise Refused("not_found", f"There is no run {asked.run}.")
         refuse_unknown_operations(state, asked.narrowing)
+        if state.running and not state.driven and asked.narrowing != Narrowing():
+            # Before a bracket that stands is sealed; what is under way may still do what the narrowing names.
+            (await load_plan(guard, journal, asked.narrowing)).close()
         if state.running:
             await end_all(guard, journal, "closing")
         if asked.narrowing != Narrowing():

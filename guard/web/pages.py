@@ -102,8 +102,10 @@ def state(status: str) -> str:
 
 def deed(told: Mapping[str, Any]) -> str:
     """What a run did, in a sentence without an end."""
+    if told.get("checkpoint", "sealed") != "sealed":
+        return f"a checkpoint of {count(told['records_total'])}, which is not sealed"
     action = str(told["action"] or "changed")
-    verb = _ACTIONS.get(action, f"{action}:")
+    verb = "changed between checkpoint and seal:" if "checkpoint" in told else _ACTIONS.get(action, f"{action}:")
     parts = [f"{verb} {told['records_applied']:,} of {count(told['records_total'])}"]
     if told["records_implied"]:
         parts.append(f"{told['records_implied']:,} more changed with them in the system itself")

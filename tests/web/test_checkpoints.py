@@ -225,6 +225,15 @@ async def test_what_no_api_writes_is_named_in_the_plan(small_world: World) -> No
     assert (report["records_restored"], report["records_irreversible"]) == (1, 1)
 
 
+async def test_a_revert_whose_narrowing_fits_nothing_leaves_the_checkpoint_open(small_world: World) -> None:
+    told = await checkpoint(small_world, list(small_world.contacts)[:2])
+
+    refused = await small_world.revert(told, ids=["doesNotExist00000000"], status=422)
+
+    assert refused["code"] == "invalid_request"
+    assert (await run_of(small_world, told))["checkpoint"] == "open"
+
+
 async def test_ids_that_do_not_exist_are_told_and_count_as_unchanged(small_world: World) -> None:
     told = await checkpoint(small_world, [next(iter(small_world.contacts)), "doesNotExist00000000"])
     sealed = await seal(small_world, told)
@@ -448,9 +457,13 @@ async def test_the_sweeper_the_list_and_verify_leave_an_open_checkpoint_alone_an
 
     clock = guard.journals.clock
     guard.journals.clock = lambda: clock() + timedelta(days=1)
-    swept = [each.detail async for each in Recovery(guard).sweep(at_once=True)]
+    recovery = Recovery(guard)
+    swept = [each.detail async for each in recovery.sweep()]
+    again = [each.detail async for each in recovery.sweep()]
+    by_hand = [each.detail async for each in recovery.sweep(at_once=True)]
 
-    assert swept == ["has a checkpoint that waits for its seal; left alone"]
+    assert swept == by_hand == ["has a checkpoint that waits for its seal; left alone"]
+    assert again == []  # it is not read with every sweep
     (listed,) = (await world.http.get("/v1/runs")).json()["runs"]
     assert (listed["id"], listed["status"], listed["checkpoint"]) == (told["id"], "running", "open")
     findings = [finding async for finding in verify_all(guard.journals)]
@@ -503,6 +516,23 @@ async def test_watchers_of_an_open_checkpoint_hear_of_its_seal(small_world: Worl
     await seal(world, told)
 
     assert "event: ended" in (await watching).text
+
+
+async def test_the_page_of_a_checkpoint_does_not_say_that_the_run_changed_anything(small_world: World) -> None:
+    world, one = small_world, next(iter(small_world.contacts))
+    told = await checkpoint(world, [one])
+    await native(world, "PUT", f"/contacts/{one}", {"city": "Nowhere"})
+    html = {"accept": "text/html"}
+
+    before = await world.http.get(path_of(told["revert_url"]), headers=html)
+    await seal(world, told)
+    after = await world.http.get(path_of(told["revert_url"]), headers=html)
+    report = await world.http.post(path_of(told["revert_url"]), headers=html)
+
+    assert "a checkpoint of 1 record, which is not sealed" in before.text
+    assert "changed between checkpoint and seal: 1 of 1 record" in after.text
+    assert "cannot be told from the scenario" in before.text
+    assert report.status_code == 200
 
 
 async def test_a_get_of_the_seal_is_refused(small_world: World) -> None:
