@@ -12,6 +12,7 @@ import pytest
 from guard.assembly import assemble
 from guard.flows.recover import Recovery
 from guard.target.callbacks import sign
+from guard.web import admission
 from guard.web.app import create_app
 from tests.target.test_callbacks import SECRET, Receiver, receiver
 from tests.web.brackets import checkpoint, seal
@@ -135,8 +136,11 @@ async def test_an_address_that_may_not_be_called_is_refused_before_anything_is_w
         assert_problem(reply, "forbidden_callback")
 
 
-async def test_the_two_hundred_and_first_caller_is_told_to_come_again(small_world: World) -> None:
+async def test_the_two_hundred_and_first_caller_is_told_to_come_again_where_the_line_is_full(
+    small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Memory and queues stay bounded however slow the vendor is; the health check still answers."""
+    monkeypatch.setattr(admission, "LINE_MAX", 0)
     await small_world.fault(match={"method": "GET"}, kind="hang", seconds=60, times=1000)
     first = next(iter(small_world.contacts))
     transport = httpx2.ASGITransport(create_app(small_world.guard), raise_app_exceptions=False)
