@@ -100,11 +100,11 @@ def state(status: str) -> str:
     return STATES.get(status, status)
 
 
-def deed(told: Mapping[str, Any]) -> str:
-    """What a run did, in a sentence without an end."""
+def deed(told: Mapping[str, Any], where: str = "") -> str:
+    """What a run did, in a sentence without an end. where: " in …", for the records that it was done to."""
     action = str(told["action"] or "changed")
     verb = _ACTIONS.get(action, f"{action}:")
-    parts = [f"{verb} {told['records_applied']:,} of {count(told['records_total'])}"]
+    parts = [f"{verb} {told['records_applied']:,} of {count(told['records_total'])}{where}"]
     if told["records_implied"]:
         parts.append(f"{told['records_implied']:,} more changed with them in the system itself")
     if told["records_failed"]:
