@@ -143,10 +143,10 @@ async def unmark(guard: Guard, journal: Journal, *, shared: bool) -> None:
 
     `shared`: other copies of Guard may add operations to the run, so the mark may be theirs by now.
     """
-    if journal.state.running:
-        return
-    if owed(guard, journal.state):
+    if owed(guard, journal.state):  # also while others of its operations go on: a bracket may stand for days
         _begin_to_tell(guard, journal)
+        return
+    if journal.state.running:
         return
     await guard.journals.unmark_open(journal.run)
     if shared and (await journal.catch_up()).running:

@@ -11,6 +11,7 @@ import structlog
 from guard.core.errors import GuardError
 from guard.core.lifecycle import Illegal
 from guard.core.limits import STANDING_LOOK_S
+from guard.flows.callback import owed
 from guard.flows.guard import Guard
 from guard.flows.operation import finish
 from guard.flows.queued import drive, put
@@ -97,7 +98,8 @@ class Recovery:
             return _GOING_ON
         await finish(guard, journal, shared=True)
         if state.running:
-            self._standing_at[journal.run] = guard.now()
+            if not owed(guard, state):
+                self._standing_at[journal.run] = guard.now()
             return _STANDS
         return f"ended; {settled} records were settled by reading"
 

@@ -100,13 +100,13 @@ def state(status: str) -> str:
     return STATES.get(status, status)
 
 
-def deed(told: Mapping[str, Any]) -> str:
-    """What a run did, in a sentence without an end."""
+def deed(told: Mapping[str, Any], where: str = "") -> str:
+    """What a run did, in a sentence without an end. where: " in …", for the records that it was done to."""
     if told.get("checkpoint", "sealed") != "sealed":
-        return f"a checkpoint of {count(told['records_total'])}, which is not sealed"
+        return f"a checkpoint of {count(told['records_total'])}{where}, which is not sealed"
     action = str(told["action"] or "changed")
     verb = "changed between checkpoint and seal:" if "checkpoint" in told else _ACTIONS.get(action, f"{action}:")
-    parts = [f"{verb} {told['records_applied']:,} of {count(told['records_total'])}"]
+    parts = [f"{verb} {told['records_applied']:,} of {count(told['records_total'])}{where}"]
     if told["records_implied"]:
         parts.append(f"{told['records_implied']:,} more changed with them in the system itself")
     if told["records_failed"]:

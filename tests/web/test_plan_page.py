@@ -259,6 +259,14 @@ async def test_all_but_some_and_what_was_found_are_choices_too(small_world: Worl
     assert "Take back 5 records" in await asked(small_world, told, choice="all", ids=one)
 
 
+async def test_of_a_single_record_nothing_can_be_chosen(small_world: World) -> None:
+    told = await small_world.operate("update", updates(small_world, 1))
+    shown = await seen(small_world, told)
+    assert ids_of(shown) == []
+    assert "Take back 1 record …" in shown
+    assert "chosen" not in text_of(shown)
+
+
 async def test_to_choose_nothing_is_refused(small_world: World) -> None:
     told = await small_world.operate("update", updates(small_world, 5))
     with nothing_happens(small_world):

@@ -81,7 +81,7 @@ async def test_a_run_shows_what_it_did_record_by_record_and_the_way_back(small_w
     told = await small_world.operate("update", records, scenario="import", note="October")
     text = await get(small_world, f"/runs/{told['id']}")
     shown = text_of(text)
-    assert "changed 2 of 3 records; 1 not written" in shown
+    assert "changed 2 of 3 records in crm, contacts; 1 not written" in shown
     assert "Note: October" in shown
     assert re.search(rf"city {was} Nowhere", shown)
     assert "doesNotExist : The target has no record with this id" in shown

@@ -86,12 +86,24 @@ function choosing() {
     if (what) show();
   });
   form.addEventListener("formdata", ({ formData }) => {
-    formData.delete("ids");
+    for (const name of ["ids", "except_ids"]) formData.delete(name);
     if (formData.get("choice") !== "chosen") return;
     for (const id of choice.ids) formData.append(choice.all ? "except_ids" : "ids", id);
   });
   chooser.hidden = false;
   show();
+}
+
+// Put a new section in the place of an old one, without taking anything out of anybody's hands.
+function keepAsItIs(old, fresh) {
+  const at = (root) => [...root.querySelectorAll("a, button, input, select, summary")];
+  const focused = at(old).indexOf(document.activeElement);
+  const name = document.activeElement?.textContent + document.activeElement?.value;
+  const [search, tools] = [page("#search", old)?.value, page(".tools", old)?.open];
+  old.replaceWith(document.adoptNode(fresh));
+  if (page("#search") && search) page("#search").value = search;
+  if (page(".tools") && tools) page(".tools").open = true;
+  if (focused >= 0) at(fresh).find((each) => each.textContent + each.value === name)?.focus({ preventScroll: true });
 }
 
 // What the records hold now, where the system had not answered yet when the page was made.
@@ -102,9 +114,7 @@ async function readLater() {
     const reply = await fetch(section.dataset.read, { headers: { accept: "text/html" } });
     const read = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector("#records");
     if (!reply.ok || !read) return;
-    const searching = document.activeElement?.id === "search";
-    section.replaceWith(document.adoptNode(read));
-    if (searching) page("#search").focus();
+    keepAsItIs(section, read);
     choosing();
   } catch {
     // The link on the page does the same.
