@@ -157,7 +157,9 @@ async def carry_out(request: Request) -> Response:
     html = _wants_html(request)
     try:
         state = await _state(request)
-        model = _model({**_fields(request.query_params.multi_items()), **await _body(request)})
+        query = _fields(request.query_params.multi_items())
+        _model(query)  # by itself, too: a misspelt policy is not overlooked because the body has another one
+        model = _model({**query, **await _body(request)})
         told, status = await _revert(request, state, model)
     except GuardError as error:
         return _problem(error, html=html)
