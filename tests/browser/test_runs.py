@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.stage import DESKTOP, PHONE, Stage, assert_accessible
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("runs")]
 
 
 def test_signing_in_leads_to_the_page_that_was_asked_for_and_signing_out_ends_it(stage: Stage) -> None:
