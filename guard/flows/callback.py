@@ -19,7 +19,7 @@ import structlog
 
 from guard.core.entries import Event
 from guard.core.errors import Corrupt, Refused, Unavailable
-from guard.core.lifecycle import Calls, Illegal, OperationState, RunState, event
+from guard.core.lifecycle import Calls, Illegal, OperationState, RunState, event, overall
 from guard.flows.guard import Guard
 from guard.flows.history import answer, summary
 from guard.flows.messages import ends_of, revert_came_to, revert_status, slack_message, webhook_message
@@ -237,7 +237,10 @@ async def _deliver(guard: Guard, journal: Journal, each: Owed, id_: str) -> None
         return
     place = guard.place(each.to)
     state, is_revert = journal.state, op == REVERT
-    told = summary(guard, state, [state.operations[op] for op in each.ops if op] or list(state.operations.values()))
+    operations = [state.operations[op] for op in each.ops if op] or list(state.operations.values())
+    told = summary(guard, state, operations)
+    # What has ended is told, not what the run has come to meanwhile: it may be taken back already, or a bracket stand.
+    told["status"] = overall([str(operation.ended["status"]) for operation in operations])
     if is_revert:
         told["status"] = revert_status(state)
     url = place.url.get_secret_value()

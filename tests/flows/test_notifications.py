@@ -28,6 +28,7 @@ from tests.flows.copies import LONG, Clock, calling, copy_of_guard, swept, until
 from tests.flows.fuse import Fuse
 from tests.servers import application
 from tests.target.test_callbacks import SECRET
+from tests.web.brackets import checkpoint, native, seal
 from tests.web.doors import objects
 from tests.world import PUBLIC_URL, World, settings, world
 
@@ -256,6 +257,24 @@ async def test_what_was_not_taken_is_told_again_later_by_any_copy_and_then_no_mo
         await other.close()
 
 
+async def test_what_is_told_late_is_how_it_ended_and_not_what_became_of_it_since(tmp_path: Path, place: Place) -> None:
+    place.status = 500
+    async with telling(tmp_path, place) as there:
+        told = await partial(there, scenario="bulk import")
+        await there.settle()
+        place.status = 200
+        await there.revert(told)
+        await there.settle()
+        other = another_copy(there, tmp_path, place, Clock())
+        await swept(other)
+        await other.close()
+    headlines = [text.splitlines()[0] for text in place.texts[1:]]
+    assert headlines == [
+        "*Guard: A revert on crm took everything back*",
+        "*Guard: The scenario “bulk import” on crm was carried out in part*",
+    ]
+
+
 async def test_a_place_that_goes_on_failing_is_given_up(tmp_path: Path, place: Place) -> None:
     place.status = 500
     async with telling(tmp_path, place) as there:
@@ -406,3 +425,17 @@ def test_nothing_of_a_name_is_taken_for_markup(markup: str) -> None:
 
 def test_what_is_no_markup_stays_as_it_is() -> None:
     assert plain("Übernahme 2026, Bewerber & Co, 25%") == "Übernahme 2026, Bewerber &amp; Co, 25%"
+
+
+async def test_a_seal_is_told_without_saying_who_wrote(tmp_path: Path, place: Place) -> None:
+    async with telling(tmp_path, place, on=["applied"]) as there:
+        ids = list(there.contacts)[:3]
+        told = await checkpoint(there, ids, scenario="bulk import")
+        await native(there, "PUT", f"/contacts/{ids[0]}", {"city": CANARY})
+        await seal(there, told)
+        await there.settle()
+    (text,) = place.texts
+    assert text.splitlines()[:2] == [
+        "*Guard: The checkpoint of the scenario “bulk import” on crm was sealed*",
+        "Of 3 records: 1 changed between checkpoint and seal; 2 unchanged.",
+    ]

@@ -54,7 +54,7 @@ async def test_no_page_of_a_checkpoint_says_that_the_run_did_it(small_world: Wor
     assert "A checkpoint of 4 records (not sealed yet) in crm, contacts." in waiting["run"]
     assert "Guard waits for the seal" in waiting["run"]
     assert "2 of 4 records changed between checkpoint and seal in crm, contacts." in sealed["run"]
-    assert "import: 2 of 4 records changed between checkpoint and seal in crm, contacts" in sealed["plan"]
+    assert "import : 2 of 4 records changed between checkpoint and seal in crm, contacts" in sealed["plan"]
     assert sealed["run"].count("Unchanged") == 2
     assert "What somebody changed after the seal" in sealed["question"]
     assert "At the checkpoint At the seal Now" in report
