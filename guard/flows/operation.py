@@ -142,7 +142,8 @@ def refuse_other_request(known: OperationState, asked: Asked) -> None:
     if known.begun["request"] != asked.digest:
         raise Conflict(
             "key_reused",
-            "This Idempotency-Key was used for another request. Nothing was written by this one; use a new key.",
+            "The Idempotency-Key, or a webhook's webhook-id, was used for another request. "
+            "Nothing was written by this one; use a new key.",
         )
 
 

@@ -78,10 +78,15 @@ async def test_a_dry_run_says_what_it_would_be_and_writes_nothing(hooked: World)
     assert (told["status"], told["records_total"], told["reversible"]) == ("dry_run", 3, "full")
 
 
-async def test_those_to_be_told_are_in_the_journal_with_note_and_scenario(hooked: World) -> None:
-    write(folder_of(hooked), "told", 'tell = ["sales", "hr"]\nnote = "n"\nscenario = "s"\n' + BY_KEY)
-    told = (await call(hooked, "told", people(hooked))).json()
-    state = await hooked.guard.journals.state(told["id"])
+async def test_those_to_be_told_are_in_the_journal_with_note_and_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_TEST_CHAT", "https://chat.example.com/hook")
+    chat = {"kind": "slack", "url": {"env": "GUARD_TEST_CHAT"}, "on": ["failed"]}
+    async with hook_world(tmp_path, notify=[{"name": name, **chat} for name in ("sales", "hr")]) as hooked:
+        write(folder_of(hooked), "told", 'tell = ["sales", "hr"]\nnote = "n"\nscenario = "s"\n' + BY_KEY)
+        told = (await call(hooked, "told", people(hooked))).json()
+        state = await hooked.guard.journals.state(told["id"])
     (operation,) = state.operations.values()
     assert (operation.begun["tell"], operation.begun["door"]) == (["sales", "hr"], "hook")
     assert (told["scenario"], told["note"]) == ("s", "n")
