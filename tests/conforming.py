@@ -72,7 +72,7 @@ def refuse_unfit(method: str, url_path: str, status: int, headers: httpx2.Header
         return
     pointer = ("paths", str(path), method.lower(), "responses", key, "content", media, "schema")
     errors = list(_validator(*pointer).iter_errors(httpx2.Response(200, content=content).json()))
-    assert errors == [], f"{where} is not what guard/web/answers.py says: {_sentence(errors[0])}"
+    assert errors == [], f"{where} is not what guard/web/api/answers.py says: {_sentence(errors[0])}"
 
 
 def _sentence(error: Any) -> str:

@@ -84,25 +84,13 @@ def create_app(guard: Guard) -> Starlette:
             Route("/v1/subscriptions", subscriptions),
             Route("/v1/subscriptions", subscribe, methods=["POST"]),
             Route("/v1/subscriptions/{subscription}", unsubscribe, methods=["DELETE"]),
-            Route("/revert", resume),
             Route("/revert/{token}", revert_pages.show),
             Route("/revert/{token}", revert_pages.carry_out, methods=["POST"]),
-            Route("/revert/{token}/report", revert_pages.report),
-            Route("/revert/{token}/events", revert_pages.events),
-            Route("/", run_pages.runs),
-            Route("/runs/{run}", run_pages.run),
-            Route("/runs/{run}/events", run_pages.events),
-            Route("/runs/{run}/changes.csv", run_pages.export),
-            Route("/runs/{run}/stop", run_pages.stop, methods=["POST"]),
-            Route("/sign-in", signing.show),
-            Route("/sign-in", signing.sign_in, methods=["POST"]),
-            Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             Route("/openapi.json", openapi_json),
-            Route("/docs", docs),
-            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+            *PAGES,
         ],
         exception_handlers={
             GuardError: guard_error,
@@ -127,3 +115,22 @@ def create_app(guard: Guard) -> Starlette:
 async def resume(request: Request) -> Response:
     """Where the page of a revert shows itself without its token; a script leads back to it when it is loaded anew."""
     return page(request, "resume.html", {})
+
+
+PAGES = [
+    Route("/revert", resume),
+    Route("/revert/{token}/report", revert_pages.report),
+    Route("/revert/{token}/events", revert_pages.events),
+    Route("/", run_pages.runs),
+    Route("/runs/{run}", run_pages.run),
+    Route("/runs/{run}/events", run_pages.events),
+    Route("/runs/{run}/changes.csv", run_pages.export),
+    Route("/runs/{run}/stop", run_pages.stop, methods=["POST"]),
+    Route("/sign-in", signing.show),
+    Route("/sign-in", signing.sign_in, methods=["POST"]),
+    Route("/sign-out", signing.sign_out, methods=["POST"]),
+    Route("/docs", docs),
+    Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+]
+"""For people with a browser, and what their pages load. No key opens any of it, and /openapi.json tells of none:
+a program has the same at other doors."""

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +22,7 @@ from guard.flows.spool import Ids
 from guard.settings import ClientSettings
 from guard.target.base import Target
 from guard.web.callers import Callers, refuse_foreign
+from guard.web.flags import Flag
 from guard.web.intake import JSON, Body, kind_of, receive
 from guard.web.numbers import refuse_rounded
 from guard.web.operations import idempotency_key_of, key_header
@@ -32,20 +34,45 @@ _BREATHE_EVERY = 500
 _RETRY_AFTER = "5"
 
 
+def _digits(value: Any) -> Any:
+    """Tools send numbers as texts."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
+_IDS = {
+    "anyOf": [
+        {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1, "maxItems": RECORDS_MAX},
+        {"type": "null"},
+    ]
+}
+"""As told to callers. They are checked one by one by the target, not here: there may be a million."""
+_NUMBER = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": RECORDS_MAX},
+        {"type": "string", "pattern": "^[0-9]{1,9}$"},
+        {"type": "null"},
+    ]
+}
+
+
 class CheckpointModel(BaseModel):
     """What a checkpoint says: the records by their ids, or a filter in the target's own words."""
 
     model_config = ConfigDict(extra="forbid")
 
-    target: str = Field(max_length=64)
-    resource: str = Field(max_length=256)
-    ids: list[Any] | None = None
-    filter: dict[str, Any] | None = None
-    records_max: int | None = Field(default=None, ge=1, le=RECORDS_MAX)
-    dry_run: bool = False
-    callback_url: str = Field(default="", max_length=2000)
-    scenario: str = Field(default="", max_length=200)
-    note: str = Field(default="", max_length=2000)
+    target: str = Field(max_length=64, description="The target's name in the settings.")
+    resource: str = Field(max_length=256, description="contacts, opportunities; for a database the table.")
+    ids: Annotated[list[Any] | None, WithJsonSchema(_IDS)] = Field(default=None, description="The records.")
+    filter: dict[str, Any] | None = Field(
+        default=None, description="In place of ids: the body of a search, as the vendor's API takes it."
+    )
+    records_max: Annotated[int | None, BeforeValidator(_digits), WithJsonSchema(_NUMBER)] = Field(
+        default=None, strict=True, ge=1, le=RECORDS_MAX, description="With more records than that it is refused."
+    )
+    dry_run: Flag = Field(default=False, description="Only say what it would be.")
+    callback_url: str = Field(default="", max_length=2000, description="Is told when the run has ended.")
+    scenario: str = Field(default="", max_length=200, description="A name for the history.")
+    note: str = Field(default="", max_length=2000, description="For the history.")
 
 
 async def checkpoints(request: Request) -> Response:

@@ -1,6 +1,7 @@
 """GET /openapi.json and GET /docs: every door of guard/web/app.py, told from the models that check requests.
 
-To add a door, add it to DOORS in guard/web/doors.py; a test finds one that is missing there.
+To add a door, describe it in guard/web/api; a test finds one that is missing there. Pages are not in it, nor what only
+they load (PAGES of guard/web/app.py): it is for programs, which have the same at other doors.
 """
 
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ from starlette.responses import Response
 
 from guard.core.errors import CODES
 from guard.flows.guard import Guard
-from guard.web.answers import Problem
-from guard.web.doors import DOORS, HEADERS, PARAMETERS, SECURITY, Answer, Door
+from guard.web.api.answers import Problem
+from guard.web.api.door import Answer, Door
+from guard.web.api.doors import DOORS
+from guard.web.api.parts import HEADERS, PARAMETERS, SECURITY
 from guard.web.pages import page
 
 PROBLEM = "application/problem+json"

@@ -35,16 +35,20 @@ async def runs(request: Request) -> Response:
     guard: Guard = request.app.state.guard
     client = _client(request)
     query = request.query_params
+    # All of it is looked at, whether it is used or not: what a caller has got wrong it is told.
+    since, until = instant(query.get("since"), "since"), instant(query.get("until"), "until")
+    limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
+    _cursor(query.get("after"))
     if key := query.get("run_key", "").strip():
         return Json({"runs": await _by_key(guard, client, key), "next_after": None})
     found, after = await listed(
         guard,
         client,
         lambda _, targets: query.get("target") in (None, *targets),
-        since=instant(query.get("since"), "since"),
-        until=instant(query.get("until"), "until"),
+        since=since,
+        until=until,
         after=query.get("after"),
-        limit=number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX),
+        limit=limit,
     )
     return Json({"runs": found, "next_after": after})
 

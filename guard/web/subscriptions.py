@@ -1,10 +1,10 @@
 """/v1/subscriptions: callers that want to hear of every run that ends, such as a Zap or a Make scenario."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,8 +21,20 @@ Status = Literal["applied", "partial", "failed", "stopped", "reverted", "partly_
 
 
 def _several(value: Any) -> Any:
-    """Tools without lists send one text with commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value or []
+    """Tools without lists send one text with commas, or null."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [] if value is None else value
+
+
+_ONE = "|".join(get_args(Status))
+_STATUSES = {
+    "anyOf": [
+        {"type": "array", "items": {"enum": list(get_args(Status))}, "maxItems": 10},
+        {"type": "string", "pattern": rf"^ *({_ONE})?( *,( *({_ONE}))?)* *$"},
+        {"type": "null"},
+    ]
+}
 
 
 class SubscriptionModel(BaseModel):
@@ -30,10 +42,12 @@ class SubscriptionModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hook_url: str = Field(min_length=1, max_length=2000)
-    target: str = Field(default="", max_length=64)
-    scenario: str = Field(default="", max_length=200)
-    statuses: Annotated[list[Status], BeforeValidator(_several)] = Field(default_factory=list, max_length=10)
+    hook_url: str = Field(min_length=1, max_length=2000, description="Where to POST what has ended.")
+    target: str = Field(default="", max_length=64, description="Only of this target.")
+    scenario: str = Field(default="", max_length=200, description="Only of the scenario of this name.")
+    statuses: Annotated[list[Status], BeforeValidator(_several), WithJsonSchema(_STATUSES)] = Field(
+        default_factory=list, max_length=10, description="Only of runs that end so; as a text with commas between."
+    )
 
 
 async def subscribe(request: Request) -> Response:

@@ -4,22 +4,27 @@ That answers are as it says is looked at wherever a test asks Guard something (t
 """
 
 import re
+from collections.abc import Iterable
 
 import httpx2
 import jsonschema_rs
 import pytest
 from pydantic import BaseModel
 from schemathesis.specs.openapi.definitions import OPENAPI_31
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from guard.core.errors import CODES
-from guard.web.doors import DOORS, HEADERS, PARAMETERS
+from guard.web.api.doors import DOORS
+from guard.web.api.parts import HEADERS, PARAMETERS
+from guard.web.app import PAGES
+from guard.web.checkpoints import CheckpointModel
 from guard.web.operations import OperationModel
 from guard.web.pages import PAGE_HEADERS
 from guard.web.revert import RevertModel
+from guard.web.subscriptions import SubscriptionModel
 from tests.conforming import api, conforming
 from tests.web.doors import KINDS
-from tests.world import PUBLIC_URL, World
+from tests.world import PUBLIC_URL, World, path_of
 
 FIRST = "80odnXVE9BAcgXuiNEr1"
 
@@ -36,9 +41,9 @@ async def test_it_is_there_without_a_key_and_names_this_guard(small_world: World
     assert reply.json()["servers"] == [{"url": PUBLIC_URL}]
 
 
-async def test_every_door_of_the_application_is_in_it_and_no_other(small_world: World) -> None:
+def addresses(routes: Iterable[BaseRoute]) -> set[tuple[str, str]]:
     there = set()
-    for route in small_world.app.routes:
+    for route in routes:
         if isinstance(route, Mount):
             there.add(("get", f"{route.path}/{{file}}"))
         elif isinstance(route, Route):
@@ -47,9 +52,27 @@ async def test_every_door_of_the_application_is_in_it_and_no_other(small_world: 
             # HEAD comes with every GET; only the pass-through, where it is the vendor's, has a word to say about it.
             kept = methods if path.startswith("/to/") else methods - {"head"}
             there |= {(method, path) for method in kept}
-    there = {(method, path) for method, path in there if path != "/to/{target}"}  # the same door without a path
+    return {(method, path) for method, path in there if path != "/to/{target}"}  # the same door without a path
+
+
+async def test_every_door_for_programs_is_in_it_and_no_page(small_world: World) -> None:
     told = {(method, path) for path, methods in api()["paths"].items() for method in methods}
-    assert there == told
+    assert addresses(small_world.app.routes) - addresses(PAGES) == told
+    assert addresses(PAGES) <= addresses(small_world.app.routes)
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(addresses(PAGES)))
+async def test_what_is_not_in_it_is_a_page_or_loaded_by_one_and_opened_by_no_key(
+    small_world: World, method: str, path: str
+) -> None:
+    done = await small_world.operate("update", [{"id": FIRST, "fields": {"city": "Lisbon"}}])
+    real = {"run": done["id"], "token": path_of(done["revert_url"]).rpartition("/")[2], "file": "guard.css"}
+    async with small_world.http.stream(method.upper(), path.format(**real), headers={"accept": "*/*"}) as reply:
+        kind = reply.headers.get("content-type", "").partition(";")[0]
+        if reply.status_code == 303:
+            assert re.search("/sign-in|/revert/", reply.headers["location"])
+        else:
+            assert kind in ("text/html", "text/css", "text/event-stream") or reply.status_code == 401
 
 
 def test_every_door_has_a_name_of_its_own() -> None:
@@ -57,7 +80,7 @@ def test_every_door_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("model", [OperationModel, RevertModel])
+@pytest.mark.parametrize("model", [OperationModel, CheckpointModel, RevertModel, SubscriptionModel])
 def test_every_member_that_a_request_may_have_is_explained(model: type[BaseModel]) -> None:
     told = api()["components"]["schemas"][model.__name__]["properties"]
     assert [name for name in model.model_fields if not told[name].get("description")] == []

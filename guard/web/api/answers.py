@@ -14,7 +14,7 @@ from typing import (
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
-_closed = with_config(ConfigDict(extra="forbid"))
+closed = with_config(ConfigDict(extra="forbid"))
 _open = with_config(ConfigDict(extra="allow"))
 
 Count = Annotated[int, Field(ge=0)]
@@ -24,11 +24,11 @@ Value = Any
 """What a field holds, as the vendor writes it."""
 
 
-def _about(text: str) -> Any:
+def about(text: str) -> Any:
     return Field(description=text)
 
 
-@_closed
+@closed
 class Failure(TypedDict):
     """A record that was not written, is in doubt, or was written in part."""
 
@@ -40,12 +40,12 @@ class Failure(TypedDict):
 
 
 class _Summary(TypedDict):
-    id: Annotated[str, _about("The run.")]
-    kind: Annotated[Literal["run", "revert"], _about("revert: the run of a revert.")]
+    id: Annotated[str, about("The run.")]
+    kind: Annotated[Literal["run", "revert"], about("revert: the run of a revert.")]
     status: Literal[
         "running", "applied", "partial", "failed", "stopped", "reverting", "reverted", "partly_reverted", "dry_run"
     ]
-    target: Annotated[str | None, _about("null where the operations differ in it; so with resource and action.")]
+    target: Annotated[str | None, about("null where the operations differ in it; so with resource and action.")]
     resource: str | None
     action: str | None
     scenario: str | None
@@ -55,24 +55,28 @@ class _Summary(TypedDict):
     records_total: Count
     records_applied: Count
     records_failed: Count
-    records_in_doubt: Annotated[Count, _about("Sent, and the outcome is not known.")]
-    records_implied: Annotated[Count, _about("Changed by the target itself, by foreign keys.")]
-    records_restored: NotRequired[Annotated[Count, _about("Of a revert, as the following ones.")]]
+    records_in_doubt: Annotated[Count, about("Sent, and the outcome is not known.")]
+    records_implied: Annotated[Count, about("Changed by the target itself, by foreign keys.")]
+    records_restored: NotRequired[Annotated[Count, about("Of a revert, as the following ones.")]]
     records_already: NotRequired[Count]
     records_conflicted: NotRequired[Count]
     records_irreversible: NotRequired[Count]
+    records_unchanged: NotRequired[Annotated[Count, about("Of a checkpoint, as the following ones.")]]
+    records_absent: NotRequired[Annotated[Count, about("Ids that did not exist at the checkpoint.")]]
+    checkpoint: NotRequired[Literal["being_taken", "open", "being_sealed", "sealed", "given_up"]]
+    seal_url: NotRequired[Annotated[str, about("POST here once the records are written.")]]
     reversible: Level
     reversible_reasons: list[str]
-    revert_url: Annotated[str, _about("Takes the run back. Whoever has it may: treat it like a password.")]
+    revert_url: Annotated[str, about("Takes the run back. Whoever has it may: treat it like a password.")]
     revert_expires_at: Moment
     run_url: str
-    reverts: NotRequired[Annotated[str, _about("Of a revert: the run that it took back.")]]
-    reverted_by: NotRequired[Annotated[str, _about("The last revert of this run.")]]
-    problem_code: NotRequired[Annotated[str, _about("What stopped it before its end.")]]
+    reverts: NotRequired[Annotated[str, about("Of a revert: the run that it took back.")]]
+    reverted_by: NotRequired[Annotated[str, about("The last revert of this run.")]]
+    problem_code: NotRequired[Annotated[str, about("What stopped it before its end.")]]
     problem: NotRequired[str]
 
 
-@_closed
+@closed
 class Listed(_Summary):
     """A run in the history."""
 
@@ -81,33 +85,34 @@ _LISTED = {"$ref": "#/components/schemas/Listed"}
 _A_RUN = {"type": "string", "contentMediaType": "application/json", "contentSchema": _LISTED}
 
 
-@_closed
+@closed
 class Event(TypedDict):
     """One of the stream's events."""
 
     event: Annotated[
         Literal["progress", "ended", "store_unavailable"],
-        _about("progress: the numbers have changed; ended: these are the last ones."),
+        about("progress: the numbers have changed; ended: these are the last ones."),
     ]
     id: NotRequired[str]
-    data: Annotated[str, WithJsonSchema(_A_RUN), _about("The run, as in the history.")]
+    data: Annotated[str, WithJsonSchema(_A_RUN), about("The run, as in the history.")]
 
 
-@_closed
+@closed
 class Run(_Summary):
     """What an operation, or a run, has come to."""
 
-    failures: Annotated[list[Failure], _about("Up to 100; the rest is at run_url + /changes.")]
+    operation: NotRequired[Annotated[str, about("Its id within the run; not in an answer about a whole run.")]]
+    failures: Annotated[list[Failure], about("Up to 100; the rest is at run_url + /changes.")]
 
 
-@_closed
+@closed
 class Operation(_Summary):
     """One operation of a run."""
 
     operation: str
 
 
-@_closed
+@closed
 class WholeRun(Run):
     """A run with its operations one by one, and all its reverts."""
 
@@ -115,13 +120,13 @@ class WholeRun(Run):
     reverted_by_runs: list[str]
 
 
-@_closed
+@closed
 class Runs(TypedDict):
     runs: list[Listed]
-    next_after: Annotated[str | None, _about("As `after`, goes on; null: there are no more.")]
+    next_after: Annotated[str | None, about("As `after`, goes on; null: there are no more.")]
 
 
-@_closed
+@closed
 class DryRun(TypedDict):
     """What an operation would be."""
 
@@ -138,21 +143,40 @@ class DryRun(TypedDict):
     reversible_reasons: list[str]
     needs_accept_irreversible: bool
     side_effects: str
-    vendor_calls: Annotated[Count | None, _about("null: a database.")]
+    vendor_calls: Annotated[Count | None, about("null: a database.")]
     vendor_calls_of_revert: Count | None
-    seconds_at_least: Annotated[float | None, _about("At the target's limit; null: none is known.")]
+    seconds_at_least: Annotated[float | None, about("At the target's limit; null: none is known.")]
     seconds_of_revert_at_least: float | None
 
 
-@_closed
+@closed
+class CheckpointDryRun(TypedDict):
+    """What a checkpoint would be."""
+
+    id: None
+    status: Literal["dry_run"]
+    target: str
+    resource: str
+    action: Literal["checkpoint"]
+    records_total: Count
+    reversible: Level
+    reversible_reasons: list[str]
+    side_effects: str
+    vendor_calls: Annotated[Count | None, about("null: a database.")]
+    vendor_calls_of_seal: Count | None
+    seconds_at_least: Annotated[float | None, about("At the target's limit; null: none is known.")]
+    seconds_of_seal_at_least: float | None
+
+
+@closed
 class ChangedField(TypedDict):
     field: str
     before: Value
     after: Value
-    now: NotRequired[Annotated[Value, _about("Where it was asked for.")]]
+    now: NotRequired[Annotated[Value, about("Where it was asked for.")]]
 
 
-@_closed
+@closed
 class ChangedRecord(TypedDict):
     operation: str
     resource: str
@@ -161,21 +185,21 @@ class ChangedRecord(TypedDict):
     status: Literal["applied", "failed", "unknown"]
     code: str | None
     message: str | None
-    recreates: NotRequired[Annotated[str, _about("Of a revert: the id that the record had before.")]]
+    recreates: NotRequired[Annotated[str, about("Of a revert: the id that the record had before.")]]
     exists_now: NotRequired[bool]
     fields: list[ChangedField]
 
 
-@_closed
+@closed
 class Changes(TypedDict):
     changes: list[ChangedRecord]
-    next_after: Annotated[int | None, _about("As `after`, goes on; null: there are no more.")]
+    next_after: Annotated[int | None, about("As `after`, goes on; null: there are no more.")]
 
 
 Verdict = Literal["restore", "already", "conflict", "irreversible", "in_doubt"]
 
 
-@_closed
+@closed
 class JudgedField(TypedDict):
     field: str
     verdict: Verdict
@@ -184,19 +208,19 @@ class JudgedField(TypedDict):
     now: Value
 
 
-@_closed
+@closed
 class JudgedRecord(TypedDict):
     target: str
     resource: str
     id: str | None
-    title: Annotated[str, _about("What people call the record.")]
+    title: Annotated[str, about("What people call the record.")]
     verdict: Verdict
     reason: str
     exists_now: bool | None
     fields: list[JudgedField]
 
 
-@_closed
+@closed
 class Plan(_Summary):
     """What a revert would do, a page of it, judged by what is there at this moment."""
 
@@ -212,10 +236,9 @@ class Plan(_Summary):
     page_failed: Count
     cannot_be_taken_back: list[str]
     plan: list[JudgedRecord]
-    reverting_records_written: NotRequired[Count]
 
 
-@_closed
+@closed
 class Left(TypedDict):
     """A field, or a record, that did not go back."""
 
@@ -230,7 +253,7 @@ class Left(TypedDict):
     now: NotRequired[Value]
 
 
-@_closed
+@closed
 class Recreated(TypedDict):
     """A record that was created again and has a new id."""
 
@@ -242,23 +265,13 @@ class Recreated(TypedDict):
     lost: str
 
 
-@_closed
+@closed
 class Report(Run):
     """What a revert has come to."""
 
-    conflicts: Annotated[list[Left], _about("Up to 100 records, field by field.")]
+    conflicts: Annotated[list[Left], about("Up to 100 records, field by field.")]
     recreated: list[Recreated]
     cannot_be_taken_back: list[str]
-
-
-@_closed
-class Health(TypedDict):
-    status: Literal["ok"]
-
-
-@_closed
-class Ready(TypedDict):
-    status: Literal["ready"]
 
 
 @_open
@@ -269,9 +282,9 @@ class Problem(TypedDict):
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     code: str
-    detail: Annotated[str, _about("A sentence for people.")]
-    written: Annotated[Literal["nothing", "unknown", "some"], _about("What this request has done to the target.")]
+    detail: Annotated[str, about("A sentence for people.")]
+    written: Annotated[Literal["nothing", "unknown", "some"], about("What this request has done to the target.")]
     run_url: NotRequired[str]
     revert_url: NotRequired[str]
-    record: NotRequired[Annotated[int, _about("The number of the record that is meant, from 1.")]]
+    record: NotRequired[Annotated[int, about("The number of the record that is meant, from 1.")]]
     failures: NotRequired[list[Failure]]

@@ -1,0 +1,108 @@
+"""The doors that tools ask when they are set up, and those of whoever looks after Guard."""
+
+from guard.web.api.door import JSON, TEXT, Answer, Door
+from guard.web.api.parts import STORE, path_parameter
+from guard.web.api.tool_answers import Ended, Health, Ready, Scenarios, Subscription, Subscriptions, Targets
+from guard.web.subscriptions import SubscriptionModel
+
+AROUND: list[Door] = [
+    Door(
+        methods=["GET"],
+        path="/v1/targets",
+        name="targets",
+        tag="For tools",
+        summary="What a key opens",
+        description="For drop-down lists. No target is asked.",
+        answers={200: Answer("The targets that the key opens.", {JSON: Targets})},
+    ),
+    Door(
+        methods=["GET"],
+        path="/v1/scenarios",
+        name="scenarios",
+        tag="For tools",
+        summary="The scenario files",
+        description="Those whose targets the key opens, and those of which nobody can tell whose they are.",
+        answers={200: Answer("In the order of their names.", {JSON: Scenarios})},
+    ),
+    Door(
+        methods=["GET"],
+        path="/v1/subscriptions",
+        name="subscriptions",
+        tag="For tools",
+        summary="A client's subscriptions",
+        description="Without their addresses: those may hold a secret.",
+        answers={200: Answer("All that have not ended, oldest first.", {JSON: Subscriptions})},
+        codes=STORE,
+    ),
+    Door(
+        methods=["POST"],
+        path="/v1/subscriptions",
+        name="subscribe",
+        tag="For tools",
+        summary="Hear of every run that ends",
+        description="Each end is sent to `hook_url` as a signed webhook, until the subscription is ended.",
+        body={JSON: SubscriptionModel},
+        examples={JSON: {"hook_url": "https://example.com/hear", "statuses": ["partial", "failed"]}},
+        answers={
+            200: Answer("An equal one is there already: this is it.", {JSON: Subscription}),
+            201: Answer("It is new.", {JSON: Subscription}),
+        },
+        codes=[
+            *STORE,
+            *("forbidden", "invalid_request", "invalid_body", "too_large", "forbidden_callback"),
+            "too_many_subscriptions",
+        ],
+    ),
+    Door(
+        methods=["DELETE"],
+        path="/v1/subscriptions/{subscription}",
+        name="unsubscribe",
+        tag="For tools",
+        summary="Hear no more",
+        description="Again, it answers the same.",
+        path_parameters=[path_parameter("subscription", "A subscription's id.")],
+        answers={200: Answer("Nothing is sent to it any more.", {JSON: Ended})},
+        codes=["not_found", *STORE],
+    ),
+    Door(
+        methods=["GET"],
+        path="/healthz",
+        name="healthz",
+        tag="Looking after Guard",
+        summary="Is the process up?",
+        answers={200: Answer("It is.", {JSON: Health})},
+        security=(),
+        is_probe=True,
+    ),
+    Door(
+        methods=["GET"],
+        path="/readyz",
+        name="readyz",
+        tag="Looking after Guard",
+        summary="May requests be sent to this copy?",
+        answers={200: Answer("They may: the store answers.", {JSON: Ready})},
+        codes=["store_unavailable", "overloaded"],
+        security=(),
+        is_probe=True,
+    ),
+    Door(
+        methods=["GET"],
+        path="/metrics",
+        name="metrics",
+        tag="Looking after Guard",
+        summary="Numbers for Prometheus",
+        answers={200: Answer("Prometheus's text format.", {"text/plain": TEXT})},
+        codes=["not_found"],
+        security=("metricsKey",),
+        is_probe=True,
+    ),
+    Door(
+        methods=["GET"],
+        path="/openapi.json",
+        name="openapi_json",
+        tag="Looking after Guard",
+        summary="This document",
+        answers={200: Answer("OpenAPI 3.1.", {JSON: {"type": "object"}})},
+        security=(),
+    ),
+]
