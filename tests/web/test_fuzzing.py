@@ -176,16 +176,18 @@ def aim_operation(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
 def aim_hook(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
     """What the scenario file finds records in, mixed with what was generated."""
     some = st.lists(st.sampled_from(ids) | st.just(case.body), max_size=3)
-    people = [{"who": id_, "first": case.body, "home": {"city": "Lisbon"}} for id_ in data.draw(some)]
+    people: Any = [{"who": id_, "first": case.body, "home": {"city": "Lisbon"}} for id_ in data.draw(some)]
     case.body = data.draw(st.sampled_from([{"people": people}, {"people": case.body}, case.body]))
     case.media_type = "application/json"
 
 
 def aim_checkpoint(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
     if isinstance(case.body, dict):
-        kept = {name: value for name, value in case.body.items() if name not in ("ids", "filter")}
-        named = {"ids": data.draw(st.lists(st.sampled_from([*ids, "nobody", 7]), min_size=1, max_size=3))}
-        meant = {"filter": data.draw(st.sampled_from([{"filters": []}, case.body.get("filter") or {}]))}
+        kept: dict[str, Any] = {name: value for name, value in case.body.items() if name not in ("ids", "filter")}
+        named: dict[str, Any] = {
+            "ids": data.draw(st.lists(st.sampled_from([*ids, "nobody", 7]), min_size=1, max_size=3))
+        }
+        meant: dict[str, Any] = {"filter": data.draw(st.sampled_from([{"filters": []}, case.body.get("filter") or {}]))}
         chosen = data.draw(st.sampled_from([named, meant]))
         case.body = {**kept, "target": "crm", "resource": "contacts", "callback_url": "", **chosen}
 
