@@ -23,13 +23,14 @@ test: .venv/.ready-to-test
 	.venv/bin/lint-imports
 	$(RUN) pytest -m "not heavy" --numprocesses 4 $(ARGS)
 
-# Those on Ceph, and those in a browser, are skipped where it is not installed; `.ci/install-ceph` and
-# `.ci/install-chromium` do that, as root.
-# The handlers' suite three at a time; what kills processes, fills disks or races has the machine to itself.
+# What needs Ceph, Chromium, n8n or Node-RED is skipped, in words, where that is not installed; scripts in .ci do it.
+# Most of it waits for servers: three at a time. What kills processes, fills disks or races has the machine to itself.
 # Exit status 5 of pytest: nothing to run there, as with ARGS="-k …".
+WAITING := tests/clients tests/browser tests/flows tests/handlers tests/web
+
 test-heavy: .venv/.ready-to-test
-	$(RUN) pytest -m heavy tests/handlers --numprocesses 3 $(ARGS) || [ $$? -eq 5 ]
-	$(RUN) pytest -m heavy --ignore tests/handlers $(ARGS) || [ $$? -eq 5 ]
+	$(RUN) pytest -m heavy $(WAITING) --numprocesses 3 --dist loadgroup $(ARGS) || [ $$? -eq 5 ]
+	$(RUN) pytest -m heavy $(WAITING:%=--ignore %) $(ARGS) || [ $$? -eq 5 ]
 
 bench: .venv/.ready-to-test
 	$(RUN) tests.bench $(ARGS)

@@ -1,7 +1,7 @@
 """Puts a Guard together from its settings: the store, proven; the targets, each with its handler."""
 
 from guard.flows.guard import Guard
-from guard.metrics import Heard, Metrics, unheard
+from guard.metrics import Attempted, Metrics, uncounted
 from guard.queue.base import Queue
 from guard.queue.opening import open_queue
 from guard.settings import Settings, SettingsError, TargetSettings
@@ -58,14 +58,14 @@ def make_queue(settings: Settings) -> Queue:
         raise SettingsError(str(error)) from None
 
 
-def make_target(name: str, settings: TargetSettings, heard: Heard = unheard) -> Target:
+def make_target(name: str, settings: TargetSettings, attempted: Attempted = uncounted) -> Target:
     if database := DATABASES.get(settings.handler):
         url = settings.credential.get_secret_value()
         return database(name, url, timeout_s=settings.timeout_s)
-    return _http_target(name, settings, heard)
+    return _http_target(name, settings, attempted)
 
 
-def _http_target(name: str, settings: TargetSettings, heard: Heard) -> HttpTarget:
+def _http_target(name: str, settings: TargetSettings, attempted: Attempted) -> HttpTarget:
     if settings.handler not in HANDLERS:
         known = ", ".join(sorted([*HANDLERS, *DATABASES]))
         raise SettingsError(f"targets.{name}.handler: there is no handler {settings.handler!r}; there are {known}")
@@ -82,5 +82,5 @@ def _http_target(name: str, settings: TargetSettings, heard: Heard) -> HttpTarge
     limits = Limits(**settings.limits.model_dump()) if settings.limits else handler.traits.limits
     pace = Pace(limits, None if settings.limits else handler.traits.limit_headers)
     access = Access(handler, settings.credential.get_secret_value())
-    client = Client(settings.base_url or handler.base_url, access, pace, settings.timeout_s, heard)
+    client = Client(settings.base_url or handler.base_url, access, pace, settings.timeout_s, attempted)
     return HttpTarget(name, handler, client)

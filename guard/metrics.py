@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from guard.core.entries import Event
 from guard.core.lifecycle import OperationState, RunState
 
-Heard = Callable[[str, float], None]
-"""What came of a call, in one word, and how many seconds it took."""
+Attempted = Callable[[str, float], None]
+"""What came of an attempt to call a vendor, in one word, and how many seconds it took."""
 
 _QUICK_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -79,16 +79,16 @@ class Metrics:
         for outcome, number in (("applied", operation.count("applied")), ("failed", failed), ("in_doubt", in_doubt)):
             self._records.labels(operation.target, outcome).inc(number)
 
-    def vendor(self, target: str) -> Heard:
+    def vendor(self, target: str) -> Attempted:
         """Of one target; its numbers are there, as zero, before its first call."""
         seconds = self._vendor_s.labels(target)
         self._vendor.labels(target, "2xx")
 
-        def heard(outcome: str, took_s: float) -> None:
+        def attempted(outcome: str, took_s: float) -> None:
             self._vendor.labels(target, outcome).inc()
             seconds.observe(took_s)
 
-        return heard
+        return attempted
 
     def stored(self, call: str, outcome: str, took_s: float) -> None:
         self._store.labels(call, outcome).inc()
@@ -103,5 +103,5 @@ class Metrics:
         self._messages.labels(place or "callback", outcome).inc()
 
 
-def unheard(_: str, __: float) -> None:
+def uncounted(_: str, __: float) -> None:
     """For clients that nobody counts."""

@@ -13,7 +13,6 @@ SETTINGS = FOLDER / "guard.toml"
 """Written anew at each start, so that the other commands find store and sandbox."""
 
 _HOOKS = FOLDER / "hooks"
-_HOOKS = FOLDER / "hooks"
 _KEY, _SECRET, _TOKEN = FOLDER / "client-key", FOLDER / "secret-key", FOLDER / "sandbox-token"
 
 

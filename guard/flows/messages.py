@@ -24,6 +24,17 @@ _LED = {
     "reverted": "took everything back",
     "partly_reverted": "took back a part",
 }
+_LED_OF_CHECKPOINT = {
+    "applied": "was sealed",
+    "partial": "was sealed in part",
+    "stopped": "was never sealed, and is given up",
+    "failed": "could not be taken",
+}
+_SAID_OF_CHECKPOINT = {
+    "records_applied": "changed between checkpoint and seal",
+    "records_unchanged": "unchanged",
+    "records_in_doubt": "could not be read",
+}
 _SAID = {
     "records_applied": "written",
     "records_failed": "not written",
@@ -72,7 +83,7 @@ def slack_message(told: Mapping[str, Any], page_url: str) -> bytes:
     look, back = f"<{_link(page_url)}|Look at the run>", "Do it again" if revert else "Take it back"
     lines = [
         f"*{_headline(told, revert=revert)}*",
-        _numbers(told, _SAID_OF_REVERT if revert else _SAID),
+        _numbers(told, _SAID_OF_REVERT if revert else _said(told)),
         f"{look} · <{_link(told['revert_url'])}|{back}>",
     ]
     return orjson.dumps({"text": "\n".join(lines), "unfurl_links": False})
@@ -83,7 +94,21 @@ def _headline(told: Mapping[str, Any], *, revert: bool) -> str:
     if revert:
         who = "A revert"
     where = f" on {plain(told['target'])}" if told["target"] else ""
-    return f"Guard: {who}{where} {_LED.get(told['status'], 'has ended')}"
+    led = _LED
+    if told["action"] == "checkpoint":
+        who, led = f"The checkpoint of {who[0].lower()}{who[1:]}", _LED_OF_CHECKPOINT
+    return f"Guard: {who}{where} {led.get(told['status'], 'has ended')}"
+
+
+def _said(told: Mapping[str, Any]) -> Mapping[str, str]:
+    """Of a checkpoint's records nobody knows who changed them."""
+    if told["action"] == "checkpoint":
+        return _SAID_OF_CHECKPOINT
+    return (
+        {**_SAID, "records_applied": "written, or changed between checkpoint and seal"}
+        if "checkpoint" in told
+        else _SAID
+    )
 
 
 def _numbers(told: Mapping[str, Any], said: Mapping[str, str]) -> str:

@@ -27,6 +27,8 @@ class Other:
 
     run: str
     scenario: str
+    between: bool
+    """It only happened between checkpoint and seal of that run: perhaps it was somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,14 @@ async def _look_through(guard: Guard, run: str, wanted: Wanted, found: dict[tupl
         targets = {op: operation.target for op, operation in state.operations.items()}
         if {where[0] for where in wanted}.isdisjoint(targets.values()):
             return 0
-        other = Other(run, str(state.opened.get("scenario") or ""))
+        scenario = str(state.opened.get("scenario") or "")
         async for chunk in recorded_chunks(journal, state):
             records += len(chunk)
             for each in chunk:
                 change = each.touched.change
                 where = (targets[each.op], change.resource, str(each.outcome.id or change.id))
                 for field in [name for name, value in wanted.get(where, {}).items() if _left(each, name, value)]:
-                    found[where, field] = other
+                    found[where, field] = Other(run, scenario, each.until is not None)
                     del wanted[where][field]
                 if where in wanted and not wanted[where]:
                     del wanted[where]

@@ -98,10 +98,13 @@ class Recovery:
             return _GOING_ON
         await finish(guard, journal, shared=True)
         if state.running:
-            if not owed(guard, state):
-                self._standing_at[journal.run] = guard.now()
+            self._note_standing(journal)
             return _STANDS
         return f"ended; {settled} records were settled by reading"
+
+    def _note_standing(self, journal: Journal) -> None:
+        if not owed(self._guard, journal.state):
+            self._standing_at[journal.run] = self._guard.now()
 
     def _is_known_to_stand(self, run: str) -> bool:
         """Thousands that nobody ever seals must not be read with every sweep."""

@@ -48,15 +48,13 @@ class Known:
     targets: frozenset[str]
     clients: Mapping[str, frozenset[str]]
     """Client -> the targets that its key opens."""
-    tell: frozenset[str] | None = None
-    """Names of those who can be told; None: they are not checked."""
+    tell: frozenset[str]
+    """Names of those who can be told."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Known":
         clients = {client.name: frozenset(client.targets) for client in settings.clients}
-        notify = getattr(settings, "notify", None)
-        tell = None if notify is None else frozenset(each.name for each in notify)
-        return cls(frozenset(settings.targets), clients, tell)
+        return cls(frozenset(settings.targets), clients, frozenset(each.name for each in settings.notify))
 
 
 def read(file: str, content: bytes, known: Known) -> Hook:
@@ -140,8 +138,8 @@ def _unknown(hook: Hook, known: Known) -> list[tuple[str, str, str]]:
         wrong.append(("client", f"the settings have no client {hook.client!r}", _listed(known.clients)))
     elif hook.client is not None and hook.target not in known.clients[hook.client]:
         wrong.append(("client", f"the client {hook.client} may not use the target {hook.target!r}", "add it there"))
-    strangers = [name for name in hook.tell if known.tell is not None and name not in known.tell]
-    hint = _listed(known.tell or ())
+    strangers = [name for name in hook.tell if name not in known.tell]
+    hint = _listed(known.tell)
     wrong += [("tell", f"the settings have nobody called {name!r} to tell", hint) for name in strangers]
     return wrong
 

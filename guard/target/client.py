@@ -15,7 +15,7 @@ import httpx2
 import orjson
 
 from guard.core.limits import REPLY_BYTES_MAX
-from guard.metrics import Heard, unheard
+from guard.metrics import Attempted, uncounted
 from guard.target.access import Access, NoToken
 from guard.target.base import MayWrite, always
 from guard.target.circuit import FAILURES_MAX, Circuit
@@ -56,12 +56,14 @@ class NoAnswer(Exception):
 class Client:
     """`access` is who Guard is to the vendor, and what its handler asks for besides."""
 
-    def __init__(self, base_url: str, access: Access, pace: Pace, timeout_s: float, heard: Heard = unheard) -> None:
+    def __init__(
+        self, base_url: str, access: Access, pace: Pace, timeout_s: float, attempted: Attempted = uncounted
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._access = access
         self._pace = pace
         self._timeout_s = timeout_s
-        self._heard = heard
+        self._attempted = attempted
         self._circuit = Circuit()
         self._timeouts = {"timeout": httpx2.Timeout(timeout_s, connect=5.0).as_dict()}
         # Not httpx2's client around it: its redirects, cookies and authentication are not for Guard, and cost time.
@@ -214,7 +216,7 @@ class Client:
                 outcome = "no_answer"
                 raise NoAnswer(str(error) if isinstance(error, NoAnswer) else _sentence(error)) from error
             finally:
-                self._heard(outcome, took_s or time.perf_counter() - began)
+                self._attempted(outcome, took_s or time.perf_counter() - began)
 
     @asynccontextmanager
     async def _sent(self, request: httpx2.Request) -> AsyncIterator[httpx2.Response]:

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from guard.core.errors import GuardError
 from guard.flows.guard import Guard
-from guard.web import shown
+from guard.web import deeds, shown
 
 PAGE_HEADERS = {
     "content-security-policy": (
@@ -40,15 +40,6 @@ STATES = {
     "reverting": "being taken back",
     "reverted": "taken back",
     "partly_reverted": "taken back in part",
-}
-_ACTIONS = {
-    "create": "created",
-    "update": "changed",
-    "upsert": "created or changed",
-    "delete": "deleted",
-    "revert": "took back",
-    "tags.add": "added tags to",
-    "tags.remove": "removed tags from",
 }
 
 
@@ -92,28 +83,8 @@ def moment(text: str) -> str:
     return f"{at.day} {at:%B %Y, %H:%M} UTC"
 
 
-def count(number: int, what: str = "record") -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
 def state(status: str) -> str:
     return STATES.get(status, status)
-
-
-def deed(told: Mapping[str, Any], where: str = "") -> str:
-    """What a run did, in a sentence without an end. where: " in …", for the records that it was done to."""
-    if told.get("checkpoint", "sealed") != "sealed":
-        return f"a checkpoint of {count(told['records_total'])}{where}, which is not sealed"
-    action = str(told["action"] or "changed")
-    verb = "changed between checkpoint and seal:" if "checkpoint" in told else _ACTIONS.get(action, f"{action}:")
-    parts = [f"{verb} {told['records_applied']:,} of {count(told['records_total'])}{where}"]
-    if told["records_implied"]:
-        parts.append(f"{told['records_implied']:,} more changed with them in the system itself")
-    if told["records_failed"]:
-        parts.append(f"{told['records_failed']:,} not written")
-    if told["records_in_doubt"]:
-        parts.append(f"{told['records_in_doubt']:,} in doubt")
-    return "; ".join(parts)
 
 
 def _path(url: str) -> str:
@@ -135,8 +106,9 @@ _TEMPLATES.filters |= {
     "text": shown.isolated,
     "cut": shown.cut,
     "moment": moment,
-    "count": count,
+    "count": deeds.count,
     "state": state,
-    "deed": deed,
+    "deed": deeds.deed,
+    "moments": deeds.moments,
     "path": _path,
 }

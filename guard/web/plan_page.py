@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from guard.core.bracket import NOT_SEALED
 from guard.core.errors import Refused, Unavailable
 from guard.core.lifecycle import RunState
 from guard.core.limits import PAGE_READ_S
 from guard.core.model import Verdict
-from guard.core.past import moved_fields
+from guard.core.past import Past, moved_fields
 from guard.flows.guard import Guard
 from guard.flows.others import GONE, Others, others
 from guard.flows.plan import Judged, Plan, Row, title_of
@@ -124,8 +125,20 @@ def _item(guard: Guard, judged: Judged, who: Others) -> dict[str, Any]:
     return item
 
 
+def _did(past: Past) -> str:
+    """What became of a whole record; empty: its fields tell."""
+    if past.unsealed:
+        return NOT_SEALED.message
+    if past.before is not None and past.after is not None:
+        return ""
+    done = "deleted" if past.after is None else "created"
+    return f"It was {done} between checkpoint and seal." if past.between else f"The run {done} the record."
+
+
 def _name(who: Others, key: tuple[tuple[str, str, str], str]) -> str:
     other = who.found.get(key)
+    if other and other.between:
+        return f"between checkpoint and seal of a later run, {other.scenario or other.run}"
     if other:
         return f"by a later run of Guard, {other.scenario or other.run}"
     return "by someone outside Guard" if who.all_looked_through else "by someone else"
@@ -143,14 +156,13 @@ async def _unjudged(guard: Guard, plan: Plan, row: Row) -> dict[str, Any]:
             for name in names
             if only is None or name in only
         ]
-    did = "The run deleted the record." if past.after is None else "The run created the record."
     return {
         "resource": past.resource,
         "id": past.id or None,
         "origin": row.origin,
         "title": title_of(target, row, None),
         "verdict": "",
-        "reason": past.lost or ("" if past.before is not None and past.after is not None else did),
+        "reason": past.lost or _did(past),
         "who": "",
         "gone": False,
         "fields": [{**field, "now": None, "kept": False} for field in fields],

@@ -150,8 +150,9 @@ def effects(guard: Guard, targets: Iterable[str]) -> list[str]:
 async def carry_out(request: Request) -> Response:
     try:
         state = await state_of_token(request)
-        given = {**fields_of(request.query_params.multi_items()), **await body_of(request)}
-        told, status = await _revert(request, state, model_of(given))
+        query = fields_of(request.query_params.multi_items())
+        model_of(query)  # by itself, too: a misspelt policy is not overlooked because the body has another one
+        told, status = await _revert(request, state, model_of({**query, **await body_of(request)}))
     except GuardError as error:
         return _problem(error)
     headers = {"location": told["run_url"]} if status == 202 else {}

@@ -20,6 +20,7 @@ from guard.flows.history import summary
 from guard.flows.plan import Narrowing
 from guard.flows.revert import RevertAsked, Tally, preview, start_revert
 from guard.web import revert
+from guard.web.deeds import moments
 from guard.web.pages import page, problem_page, see, wants_html
 from guard.web.plan_page import Looked, View, plan_page
 from guard.web.revert import RevertModel, asked_of, body_of, fields_of, its_run, model_of, previewed, state_of_token
@@ -73,6 +74,7 @@ def _common(request: Request, state: RunState, model: RevertModel) -> dict[str, 
     return {
         **told,
         "told": told,
+        "moments": moments(told),
         "action_url": address,
         "narrowed": urlencode(pairs),
         "narrowed_pairs": pairs,

@@ -18,6 +18,7 @@ from guard.flows.plan import Resources
 from guard.flows.stop import stop as stop_run
 from guard.settings import ClientSettings
 from guard.web import signing
+from guard.web.deeds import happened, moments, outcome, trouble
 from guard.web.pages import PAGE_HEADERS, STATES, page, problem_page, see
 from guard.web.revert import body_of
 from guard.web.runs import change_item, changes_page, listed, number, told_of, visible_state
@@ -108,8 +109,9 @@ async def _told(guard: Guard, client: ClientSettings, state: RunState, request: 
     return {
         **told,
         "told": told,
+        "moments": moments(told),
         "changes": [
-            {**await change_item(guard, state, record, None, resources), "title": _title(guard, state, record)}
+            {**await change_item(guard, state, record, None, resources), **_named(guard, state, record)}
             for record in found
         ],
         "running": state.running,
@@ -122,10 +124,11 @@ async def _told(guard: Guard, client: ClientSettings, state: RunState, request: 
     }
 
 
-def _title(guard: Guard, state: RunState, record: Recorded) -> str:
-    """What people call the record; as it was before the run, which may have changed just that."""
+def _named(guard: Guard, state: RunState, record: Recorded) -> dict[str, Any]:
+    """What people call the record, as it was before the run, which may have changed just that; what became of it."""
     image = record.touched.before or record.outcome.after
-    return guard.target(state.operations[record.op].target).title(record.touched.change.resource, image)
+    title = guard.target(state.operations[record.op].target).title(record.touched.change.resource, image)
+    return {"title": title, "happened": happened(record), "trouble": trouble(record)}
 
 
 async def _brief(guard: Guard, client: ClientSettings, run_id: str) -> dict[str, Any]:
@@ -194,6 +197,8 @@ async def _lines(guard: Guard, state: RunState) -> AsyncIterator[bytes]:
     with guard.journals.use(state.run) as journal:
         async for record in recorded(journal, state):
             item = await change_item(guard, state, record, None, resources)
+            if record.until is not None:
+                item |= {"action": happened(record), "status": outcome(record)}
             for field in item["fields"] or [{}]:
                 writer.writerow([defused(_cell(({**item, **field}).get(name))) for name in _COLUMNS])
             if text.tell() > _PART_CHARS:

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.stage import DESKTOP, PHONE, Stage, assert_accessible
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("taking-back")]
 
 
 def cities(stage: Stage) -> list[Any]:

@@ -17,7 +17,7 @@ from tests.clients.stage import Stage, hosts_of, losing_answers, stage
 from tests.servers import free_port
 from tests.world import KEY
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("n8n")]
 
 ONE, TWO = "80odnXVE9BAcgXuiNEr1", "fTwpqZpGEUlwjBl3eCuD"
 """The contacts that the imported workflows name."""

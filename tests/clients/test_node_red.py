@@ -11,7 +11,7 @@ from tests.clients.node_red import NodeRed, node_red
 from tests.clients.stage import Stage, hosts_of, losing_answers, stage
 from tests.world import KEY
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("node-red")]
 
 T = TypeVar("T")
 

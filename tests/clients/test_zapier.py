@@ -18,7 +18,7 @@ from tests.world import KEY
 
 __all__ = ["receiver"]
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("zapier")]
 
 TABLES = """
 [store]

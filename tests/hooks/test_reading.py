@@ -9,6 +9,7 @@ from guard.hooks.places import places
 from guard.hooks.reading import Known, Mistake, Unusable, read
 from tests.hooks.test_folder import KNOWN
 from tests.web.hooking import BY_KEY
+from tests.world import settings as settings_of
 
 
 def mistakes(text: str | bytes, known: Known = KNOWN) -> list[str]:
@@ -79,9 +80,13 @@ def test_all_mistakes_of_a_file_are_told_in_the_order_of_their_lines() -> None:
     assert [found.split(": ")[0] for found in mistakes(text)] == ["one.toml:4", "one.toml:8", "one.toml:10"]
 
 
-def test_names_of_people_to_tell_are_not_checked_where_nobody_knows_them() -> None:
-    unknown = Known(KNOWN.targets, KNOWN.clients)
-    assert read("one.toml", f'tell = ["boss"]\n{BY_KEY}'.encode(), unknown).tell == ["boss"]
+def test_who_is_told_is_looked_up_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARD_TEST_CHAT", "https://chat.example.com/hook")
+    place = {"name": "team", "kind": "slack", "url": {"env": "GUARD_TEST_CHAT"}}
+    known = Known.of(settings_of("file:store", "https://sandbox.example.com", notify=[place]))
+    assert read("one.toml", f'tell = ["team"]\n{BY_KEY}'.encode(), known).tell == ["team"]
+    with pytest.raises(Unusable, match="nobody called 'boss' to tell; they have team"):
+        read("one.toml", f'tell = ["boss"]\n{BY_KEY}'.encode(), known)
 
 
 def test_windows_lines_and_a_byte_order_mark_are_read() -> None:

@@ -532,8 +532,8 @@ async def test_the_page_of_a_checkpoint_does_not_say_that_the_run_changed_anythi
     after = await world.http.get(path_of(told["revert_url"]), headers=html)
     report = await world.http.post(path_of(told["revert_url"]), headers=html)
 
-    assert "a checkpoint of 1 record, which is not sealed" in before.text
-    assert "changed between checkpoint and seal: 1 of 1 record" in after.text
+    assert "a checkpoint of 1 record (not sealed yet)" in before.text
+    assert "1 of 1 record changed between checkpoint and seal" in after.text
     assert "cannot be told from the scenario" in before.text
     assert report.status_code == 200
 

@@ -380,3 +380,12 @@ async def test_the_bulk_door_refuses_a_closed_run_too(small_world: World) -> Non
 async def test_an_error_of_the_revert_is_not_kept_by_any_cache(small_world: World, accept: str) -> None:
     reply = await small_world.http.get("/revert/nonsense", headers={"accept": accept})
     assert (reply.headers.get("cache-control"), reply.headers.get("referrer-policy")) == ("no-store", "no-referrer")
+
+
+async def test_a_query_that_says_nothing_usable_is_refused_also_where_the_body_says_something_else(
+    small_world: World,
+) -> None:
+    told = await small_world.operate("update", updates(small_world))
+    with nothing_happens(small_world):
+        reply = await small_world.http.post(f"{path_of(told['revert_url'])}?on_conflict=", json={"on_conflict": "skip"})
+        assert_problem(reply, "invalid_request")

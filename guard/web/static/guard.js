@@ -132,6 +132,7 @@ function progress() {
   const show = (now) => {
     const total = now.records_planned ?? now.records_total;
     const done = now.records_done ?? now.records_applied + now.records_failed;
+    if (!bar) return; // a checkpoint that waits for its seal
     if (total) Object.assign(bar, { max: total, value: done });
     if (total && Date.now() - last > 2000) {
       const more = now.records_planned === undefined ? "" : `, ${number(now.records_written)} written back`;
