@@ -23,7 +23,9 @@ from schemathesis import Case
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.schemas import OpenApiSchema
+from starlette.routing import Route
 
+from guard.web.app import PAGES
 from tests.conforming import api
 from tests.web.hooking import write
 from tests.web.serving import Served, served
@@ -39,7 +41,7 @@ AIMED = [
     each for each in OPERATIONS if re.search(r"\{(run|token|path|name)\}|operations|checkpoints|subscriptions", each[1])
 ]
 FEW, MORE = 4, 8
-"""Requests of each door and kind: some twenty seconds in all."""
+"""Requests of each door and kind: some twenty seconds in all, on two cores that have other work besides."""
 
 
 def can_be_wrong(method: str, path: str) -> bool:
@@ -222,6 +224,43 @@ def test_what_is_there_is_reached_and_answered_as_the_document_says(there: There
         if mode is POSITIVE or can_be_wrong(method, path):
             statuses = asked(there, method, path, mode, MORE, aimed=True)
             assert mode is NEGATIVE or path.startswith("/to/") or statuses & {200, 201, 202}, (path, statuses)
+
+
+PAGE_PATHS = [
+    "/revert/{token}",
+    *(route.path for route in PAGES if isinstance(route, Route) and "GET" in route.methods),
+]
+MEMBERS = (
+    "page limit search verdict read ids except_ids fields on_conflict target scenario day status after then".split()
+)
+VALUES = st.text(max_size=20) | st.sampled_from(
+    ["0", "1", "2", "9999999", "wait", "conflict", "crm", "2026-01-31", "["]
+)
+
+
+def test_no_query_makes_a_page_fail(there: There) -> None:
+    """Pages are not in the document: of them it is only asked that they are pages, also where they refuse."""
+    with httpx2.Client(base_url=there.guard.url, headers={"accept": "text/html"}, timeout=30) as http:
+        http.post("/sign-in", data={"key": KEY})
+        assert http.get("/").status_code == 200
+
+        @seed(20261124)
+        @settings(max_examples=60, deadline=None, database=None, phases=[Phase.generate])
+        @given(
+            path=st.sampled_from(["/revert/{token}", *SHOWN]),
+            query=st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=4),
+        )
+        def ask(path: str, query: dict[str, str]) -> None:
+            reply = http.get(path.format(**there.known(path)), params=query)
+            kind = reply.headers.get("content-type", "").partition(";")[0]
+            assert reply.status_code < 500, (path, query)
+            assert reply.status_code == 303 or kind in ("text/html", "text/csv", "text/event-stream"), (
+                path,
+                query,
+                kind,
+            )
+
+        ask()
 
 
 @pytest.mark.heavy
