@@ -40,7 +40,7 @@ OPERATIONS = [(method.upper(), path) for path, methods in api()["paths"].items()
 AIMED = [
     each for each in OPERATIONS if re.search(r"\{(run|token|path|name)\}|operations|checkpoints|subscriptions", each[1])
 ]
-FEW, MORE = 4, 8
+FEW, MORE = 3, 6
 """Requests of each door and kind: some twenty seconds in all, on two cores that have other work besides."""
 
 
@@ -226,16 +226,10 @@ def test_what_is_there_is_reached_and_answered_as_the_document_says(there: There
             assert mode is NEGATIVE or path.startswith("/to/") or statuses & {200, 201, 202}, (path, statuses)
 
 
-PAGE_PATHS = [
-    "/revert/{token}",
-    *(route.path for route in PAGES if isinstance(route, Route) and "GET" in route.methods),
-]
-MEMBERS = (
-    "page limit search verdict read ids except_ids fields on_conflict target scenario day status after then".split()
-)
-VALUES = st.text(max_size=20) | st.sampled_from(
-    ["0", "1", "2", "9999999", "wait", "conflict", "crm", "2026-01-31", "["]
-)
+SHOWN = [route.path for route in PAGES if isinstance(route, Route) and "GET" in (route.methods or ())]
+MEMBERS = "page limit search verdict read ids except_ids fields on_conflict target scenario day status after".split()
+VALUES = st.text(max_size=20) | st.sampled_from(["0", "1", "2", "9999999", "wait", "conflict", "crm", "2026-01-31"])
+QUERIES = st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=4)
 
 
 def test_no_query_makes_a_page_fail(there: There) -> None:
@@ -245,20 +239,13 @@ def test_no_query_makes_a_page_fail(there: There) -> None:
         assert http.get("/").status_code == 200
 
         @seed(20261124)
-        @settings(max_examples=60, deadline=None, database=None, phases=[Phase.generate])
-        @given(
-            path=st.sampled_from(["/revert/{token}", *SHOWN]),
-            query=st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=4),
-        )
+        @settings(max_examples=40, deadline=None, database=None, phases=[Phase.generate])
+        @given(path=st.sampled_from(["/revert/{token}", *SHOWN]), query=QUERIES)
         def ask(path: str, query: dict[str, str]) -> None:
             reply = http.get(path.format(**there.known(path)), params=query)
             kind = reply.headers.get("content-type", "").partition(";")[0]
             assert reply.status_code < 500, (path, query)
-            assert reply.status_code == 303 or kind in ("text/html", "text/csv", "text/event-stream"), (
-                path,
-                query,
-                kind,
-            )
+            assert reply.status_code == 303 or kind in ("text/html", "text/csv", "text/event-stream"), (path, query)
 
         ask()
 
