@@ -289,6 +289,7 @@ async def test_a_filter_that_means_too_many_is_refused_before_anything_is_stored
     assert "means 5 records; this checkpoint may have 4" in refused["detail"]
     assert [key async for key in world.guard.journals.store.list("")] == stored
     assert (await checkpoint(world, filter=FILTER, records_max=5))["records_total"] == 5
+    assert (await checkpoint(world, filter=FILTER, records_max="5"))["records_total"] == 5
 
 
 async def test_a_filter_goes_over_all_pages(new_world: NewWorld) -> None:
@@ -394,6 +395,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "invalid_request",
     ),
     "a cap of nothing": ({"filter": FILTER, "records_max": 0}, "invalid_request"),
+    "a cap that is no number": ({"filter": FILTER, "records_max": True}, "invalid_request"),
+    "a cap with a fraction": ({"filter": FILTER, "records_max": 4.0}, "invalid_request"),
     "more ids than the cap": ({"ids": ["a", "b"], "records_max": 1}, "too_large"),
     "an unknown member": ({"ids": ["a"], "action": "update"}, "invalid_request"),
     "an unknown resource": ({"ids": ["a"], "resource": "cows"}, "unknown_resource"),

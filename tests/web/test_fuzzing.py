@@ -23,7 +23,9 @@ from schemathesis import Case
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.schemas import OpenApiSchema
+from starlette.routing import Route
 
+from guard.web.app import PAGES
 from tests.conforming import api
 from tests.web.hooking import write
 from tests.web.serving import Served, served
@@ -38,8 +40,8 @@ OPERATIONS = [(method.upper(), path) for path, methods in api()["paths"].items()
 AIMED = [
     each for each in OPERATIONS if re.search(r"\{(run|token|path|name)\}|operations|checkpoints|subscriptions", each[1])
 ]
-FEW, MORE = 4, 8
-"""Requests of each door and kind: some twenty seconds in all."""
+FEW, MORE = 3, 6
+"""Requests of each door and kind: some twenty seconds in all, on two cores that have other work besides."""
 
 
 def can_be_wrong(method: str, path: str) -> bool:
@@ -176,16 +178,18 @@ def aim_operation(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
 def aim_hook(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
     """What the scenario file finds records in, mixed with what was generated."""
     some = st.lists(st.sampled_from(ids) | st.just(case.body), max_size=3)
-    people = [{"who": id_, "first": case.body, "home": {"city": "Lisbon"}} for id_ in data.draw(some)]
+    people: Any = [{"who": id_, "first": case.body, "home": {"city": "Lisbon"}} for id_ in data.draw(some)]
     case.body = data.draw(st.sampled_from([{"people": people}, {"people": case.body}, case.body]))
     case.media_type = "application/json"
 
 
 def aim_checkpoint(case: Case[Any], data: st.DataObject, ids: list[str]) -> None:
     if isinstance(case.body, dict):
-        kept = {name: value for name, value in case.body.items() if name not in ("ids", "filter")}
-        named = {"ids": data.draw(st.lists(st.sampled_from([*ids, "nobody", 7]), min_size=1, max_size=3))}
-        meant = {"filter": data.draw(st.sampled_from([{"filters": []}, case.body.get("filter") or {}]))}
+        kept: dict[str, Any] = {name: value for name, value in case.body.items() if name not in ("ids", "filter")}
+        named: dict[str, Any] = {
+            "ids": data.draw(st.lists(st.sampled_from([*ids, "nobody", 7]), min_size=1, max_size=3))
+        }
+        meant: dict[str, Any] = {"filter": data.draw(st.sampled_from([{"filters": []}, case.body.get("filter") or {}]))}
         chosen = data.draw(st.sampled_from([named, meant]))
         case.body = {**kept, "target": "crm", "resource": "contacts", "callback_url": "", **chosen}
 
@@ -220,6 +224,30 @@ def test_what_is_there_is_reached_and_answered_as_the_document_says(there: There
         if mode is POSITIVE or can_be_wrong(method, path):
             statuses = asked(there, method, path, mode, MORE, aimed=True)
             assert mode is NEGATIVE or path.startswith("/to/") or statuses & {200, 201, 202}, (path, statuses)
+
+
+SHOWN = [route.path for route in PAGES if isinstance(route, Route) and "GET" in (route.methods or ())]
+MEMBERS = "page limit search verdict read ids except_ids fields on_conflict target scenario day status after".split()
+VALUES = st.text(max_size=20) | st.sampled_from(["0", "1", "2", "9999999", "wait", "conflict", "crm", "2026-01-31"])
+QUERIES = st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=4)
+
+
+def test_no_query_makes_a_page_fail(there: There) -> None:
+    """Pages are not in the document: of them it is only asked that they are pages, also where they refuse."""
+    with httpx2.Client(base_url=there.guard.url, headers={"accept": "text/html"}, timeout=30) as http:
+        http.post("/sign-in", data={"key": KEY})
+        assert http.get("/").status_code == 200
+
+        @seed(20261124)
+        @settings(max_examples=40, deadline=None, database=None, phases=[Phase.generate])
+        @given(path=st.sampled_from(["/revert/{token}", *SHOWN]), query=QUERIES)
+        def ask(path: str, query: dict[str, str]) -> None:
+            reply = http.get(path.format(**there.known(path)), params=query)
+            kind = reply.headers.get("content-type", "").partition(";")[0]
+            assert reply.status_code < 500, (path, query)
+            assert reply.status_code == 303 or kind in ("text/html", "text/csv", "text/event-stream"), (path, query)
+
+        ask()
 
 
 @pytest.mark.heavy

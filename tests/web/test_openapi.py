@@ -5,6 +5,7 @@ That answers are as it says is looked at wherever a test asks Guard something (t
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import httpx2
 import jsonschema_rs
@@ -24,7 +25,7 @@ from guard.web.revert import RevertModel
 from guard.web.subscriptions import SubscriptionModel
 from tests.conforming import api, conforming
 from tests.web.doors import KINDS
-from tests.world import PUBLIC_URL, World, path_of
+from tests.world import PUBLIC_URL, World, path_of, world
 
 FIRST = "80odnXVE9BAcgXuiNEr1"
 
@@ -106,6 +107,13 @@ async def test_the_examples_of_an_operation_can_be_sent_as_they_are(small_world:
         headers = {"content-type": KINDS[kind]}
         reply = await small_world.http.post("/v1/operations", content=told, params=query, headers=headers)
     assert (reply.status_code, reply.json()["records_applied"]) == (200, 1)
+
+
+@pytest.mark.parametrize("path", ["/v1/checkpoints", "/v1/subscriptions"])
+async def test_the_example_of_a_request_can_be_sent_as_it_is(tmp_path: Path, path: str) -> None:
+    told = api()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+    async with world(tmp_path, callbacks={"secret": {"env": "GUARD_TEST_CALLBACK_SECRET"}}) as there:
+        assert (await there.http.post(path, json=told)).status_code in (200, 201)
 
 
 async def test_an_answer_that_is_not_as_it_says_is_noticed() -> None:

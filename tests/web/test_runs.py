@@ -84,6 +84,9 @@ async def test_a_revert_that_found_nothing_to_do_is_not_shown_to_others(small_wo
     "query",
     [
         "limit=0",
+        "limit=0&run_key=x",
+        "since=yesterday&run_key=x",
+        "after=x&run_key=x",
         "limit=-1",
         "limit=1001",
         "limit=x",

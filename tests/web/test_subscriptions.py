@@ -259,6 +259,8 @@ async def test_a_client_has_only_so_many(calling: World) -> None:
         (b'{"hook_url": "https://169.254.169.254/x"}', "forbidden_callback"),
         (b'{"hook_url": "http://example.com/"}', "forbidden_callback"),
         (b'{"hook_url": "https://example.com/", "statuses": ["done"]}', "invalid_request"),
+        (b'{"hook_url": "https://example.com/", "statuses": false}', "invalid_request"),
+        (b'{"hook_url": "https://example.com/", "statuses": {}}', "invalid_request"),
         (b'{"hook_url": "https://example.com/", "target": "other"}', "forbidden"),
         (b'{"hook_url": "https://example.com/", "more": 1}', "invalid_request"),
         (b"{}", "invalid_request"),

@@ -182,7 +182,10 @@ class ChangedRecord(TypedDict):
     resource: str
     action: Literal["create", "update", "upsert", "delete"]
     id: str | None
-    status: Literal["applied", "failed", "unknown"]
+    status: Annotated[
+        Literal["applied", "failed", "unknown", "unchanged"],
+        about("unchanged: of a checkpoint, it holds what it held."),
+    ]
     code: str | None
     message: str | None
     recreates: NotRequired[Annotated[str, about("Of a revert: the id that the record had before.")]]

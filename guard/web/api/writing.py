@@ -131,6 +131,6 @@ WRITING: list[Door] = [
             200: Answer("They are sealed; the numbers are theirs alone.", {JSON: Run}),
             202: Answer(GOES_ON, {JSON: Run}, ["Location", "Retry-After"]),
         },
-        codes=[*ONE_RUN, *TARGET, "invalid_request", "run_closed", "in_doubt"],
+        codes=[*ONE_RUN, *TARGET, "invalid_request", "run_closed", "expired_token", "in_doubt"],
     ),
 ]
