@@ -79,6 +79,7 @@ async def test_a_checkpoint_calls_back_when_it_is_sealed(calling: World, receive
     assert heard.received == []
     await seal(calling, told)
 
+    await calling.settle()
     ((_, body),) = heard.received
     assert orjson.loads(body)["checkpoint"] == "sealed"
     assert [run async for run in calling.guard.journals.unfinished()] == []
