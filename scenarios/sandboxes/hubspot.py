@@ -430,10 +430,10 @@ class HubSpot(Vendor):
         kind, body = self._kind(name), _body(request)
         table = self.store.tables[kind]
         rows = table.seen(table.rows.values(), stale=True)
-        filters = [each for group in body.get("filterGroups", []) for each in group["filters"]]
-        found = [row for row in rows if all(row.get(f["propertyName"]) == f.get("value") for f in filters)]
+        groups = [group["filters"] for group in body.get("filterGroups", [])] or [[]]
+        found = [row for row in rows if any(_fits(row, filters) for filters in groups)]
         names = body.get("properties") or seeds.DEFAULTS[kind]
-        start, size = int(body.get("after", 0)), min(int(body.get("limit", 10)), 200)
+        start, size = int(body.get("after") or 0), min(int(body.get("limit", 10)), 200)
         views = [self._view(kind, row, names) for row in found[start : start + size]]
         more = {"paging": {"next": {"after": str(start + size)}}} if start + size < len(found) else {}
         return Reply.json(200, {"total": len(found), "results": views, **more})
@@ -573,3 +573,8 @@ def _now() -> str:
 
 
 create_app = opening(HubSpot, Settings, DOCUMENTED, DEFAULT_TOKEN)
+
+
+def _fits(row: Row, filters: list[dict[str, Any]]) -> bool:
+    """All filters of a group; of several groups one is enough."""
+    return all(row.get(each["propertyName"]) == each.get("value") for each in filters)
