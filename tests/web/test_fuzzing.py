@@ -41,7 +41,7 @@ AIMED = [
     each for each in OPERATIONS if re.search(r"\{(run|token|path|name)\}|operations|checkpoints|subscriptions", each[1])
 ]
 FEW, MORE, MANY = 3, 6, 150
-"""Requests of each door and kind: the first two take some twenty seconds in all, on two cores that have other work besides."""
+"""Requests of each door and kind. The first two take some twenty seconds in all, on two cores that have other work."""
 
 
 def can_be_wrong(method: str, path: str) -> bool:
