@@ -38,6 +38,7 @@ from guard.web.intake import (
 )
 from guard.web.numbers import refuse_rounded
 from guard.web.problems import Json
+from guard.web.queries import members
 from guard.web.waiting import finished, wait_s
 
 _MIB = 1024 * 1024
@@ -82,7 +83,7 @@ async def operations(request: Request) -> Response:
     callers: Callers = request.app.state.callers
     client = callers.client(request)
     # Validated before the body is taken where that is possible: a key for another target uploads nothing.
-    early = None if "target" not in request.query_params else _model(dict(request.query_params))
+    early = None if "target" not in request.query_params else _model(members(request))
     if early:
         refuse_foreign(client, early.target)
     if early is None and kind_of(request) != JSON:

@@ -21,6 +21,7 @@ from guard.flows.stop import stop
 from guard.settings import ClientSettings
 from guard.web.callers import Callers
 from guard.web.problems import Json
+from guard.web.queries import members
 from guard.web.waiting import finished, wait_s
 
 _PAGE = 100
@@ -34,7 +35,7 @@ async def runs(request: Request) -> Response:
     """
     guard: Guard = request.app.state.guard
     client = _client(request)
-    query = request.query_params
+    query = members(request)
     # All of it is looked at, whether it is used or not: what a caller has got wrong it is told.
     since, until = instant(query.get("since"), "since"), instant(query.get("until"), "until")
     limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
@@ -118,7 +119,7 @@ async def changes(request: Request) -> Response:
     """Record by record: before, after, and with `now=true` what is there at this moment. Paged by `after`."""
     guard: Guard = request.app.state.guard
     state = await state_of(request)
-    query = request.query_params
+    query = members(request)
     limit = number(query.get("limit"), "limit", _PAGE, PAGE_RECORDS_MAX)
     skip = number(query.get("after"), "after", 0, 2**31)
     page, after = await changes_page(guard, state, skip, limit)

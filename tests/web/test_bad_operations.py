@@ -303,3 +303,17 @@ async def test_a_member_in_the_query_beside_a_json_body_is_refused_and_not_overl
     with nothing_happens(shared_world):
         reply = await shared_world.http.post(f"/v1/operations?{member}", json=body)
         assert assert_problem(reply, "invalid_request")["member"] == member.partition("=")[0]
+
+
+async def test_a_member_that_stands_in_the_query_twice_is_refused(small_world: World) -> None:
+    """One of the two would be ignored: perhaps the one that was meant."""
+    row = f"id,city\n{next(iter(small_world.contacts))},Lisbon"
+    query = "target=crm&resource=contacts&action=update&action=create"
+    with nothing_happens(small_world):
+        reply = await small_world.http.post(
+            f"/v1/operations?{query}", content=row, headers={"content-type": "text/csv"}
+        )
+        assert (reply.status_code, reply.json()["member"]) == (422, "action")
+    told = await small_world.operate("update", updates(small_world, 1))
+    for address in ("/v1/runs?limit=1&limit=2", f"/v1/runs/{told['id']}/changes?after=1&after="):
+        assert (await small_world.http.get(address)).status_code == 422
