@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,7 +57,8 @@ def can_be_wrong(method: str, path: str) -> bool:
 @cache
 def described() -> OpenApiSchema:
     load_all_checks()
-    return schemathesis.openapi.from_dict(api())
+    # A copy: what is generated may be an example of the document itself, and is rewritten here.
+    return schemathesis.openapi.from_dict(deepcopy(api()))
 
 
 @dataclass(frozen=True)
