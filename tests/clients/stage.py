@@ -64,10 +64,6 @@ class Stage:
         assert reply.status_code == 200, reply.text
         return dict(reply.json())
 
-    def has_brackets(self) -> bool:
-        """Whether this Guard has the doors for checkpoints."""
-        return httpx2.post(f"{self.guard_url}/v1/checkpoints", json={}, headers={"guard-key": KEY}).status_code != 404
-
     def reset(self) -> None:
         self.sandbox.reset()
         self.sandbox.latency_s = 0.0

@@ -224,8 +224,6 @@ async def test_guards_refusal_stops_the_scenario_with_its_sentence(there: World)
 
 
 async def test_native_modules_in_a_bracket_are_taken_back_when_one_fails_or_later(there: World) -> None:
-    if (await there.http.post("/v1/checkpoints", json={})).status_code == 404:
-        pytest.skip("This Guard has no checkpoints: POST /v1/checkpoints is 404")
     before = there.seen()
     ids = some(there)
 
@@ -376,8 +374,6 @@ async def test_a_write_whose_outcome_is_not_known_is_not_repeated_by_make(there:
 
 
 async def test_a_bracket_of_the_apps_modules(there: World) -> None:
-    if (await there.http.post("/v1/checkpoints", json={})).status_code == 404:
-        pytest.skip("This Guard has no checkpoints: POST /v1/checkpoints is 404")
     ids = some(there)
     begun = await communicated(there, "checkpoint", target="crm", resource="contacts", ids=ids)
     await there.edit("contacts", ids[0], {"city": "Native"})

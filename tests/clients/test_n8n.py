@@ -135,8 +135,6 @@ def test_two_hundred_items_at_once_through_the_changed_address_are_one_run_with_
 
 
 def test_a_bracket_around_native_nodes_takes_back_what_they_wrote(here: Set) -> None:
-    if not here.there.has_brackets():
-        pytest.skip("this Guard has no POST /v1/checkpoints yet")
     before = here.there.seen()
     execution = here.n8n.run(here.imported("guard-checkpoint-and-seal"))
     assert execution.status == "success", execution.error
@@ -164,8 +162,6 @@ def test_a_failed_execution_is_taken_back_by_the_error_workflow(here: Set) -> No
 
 
 def test_an_execution_that_fails_within_a_bracket_is_taken_back_too(here: Set) -> None:
-    if not here.there.has_brackets():
-        pytest.skip("this Guard has no POST /v1/checkpoints yet")
     before = here.there.seen()
     rescue = rescuing(here)
     here.there.fault(method="PUT", kind="status", status=422, times=1)
