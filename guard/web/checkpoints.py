@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,11 +23,11 @@ from guard.target.base import Target
 from guard.web.callers import Callers, refuse_foreign
 from guard.web.flags import Flag
 from guard.web.intake import JSON, Body, kind_of, receive
-from guard.web.numbers import refuse_rounded
-from guard.web.operations import idempotency_key_of, key_header
+from guard.web.operations import idempotency_key_of, json_object, key_header
 from guard.web.problems import Json
 from guard.web.runs import state_of
-from guard.web.waiting import finished, wait_s
+from guard.web.validated import validated
+from guard.web.waiting import finished, finished_or_begun, wait_s
 
 _BREATHE_EVERY = 500
 _RETRY_AFTER = "5"
@@ -84,7 +83,7 @@ async def checkpoints(request: Request) -> Response:
         raise Refused("unsupported_media_type", "A checkpoint is asked for as JSON. Nothing was written.")
     body = await receive(request, JSON_BYTES_MAX)
     try:
-        model = _model(body)
+        model = validated(CheckpointModel, json_object(body))
     finally:
         body.close()
     refuse_foreign(client, model.target)
@@ -106,13 +105,9 @@ async def _take(request: Request, guard: Guard, asked: Asked, ids: Ids | None, r
     run, op = identify(guard, asked)
     begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = guard.start(run, checkpoint(guard, asked, ids, records_max, run, op, begun))
-    if not await finished(task, wait_s(request)):
-        # Not accepted before the journal has it: by then the records are known, and run_url shows it.
-        either: set[asyncio.Future[Any]] = {task, begun}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            given = await told(guard, run, answer(guard, run, await begun))
-            return Json(given, 202, {"location": guard.run_url(run), "retry-after": _RETRY_AFTER})
+    if not await finished_or_begun(task, begun, wait_s(request)):
+        given = await told(guard, run, answer(guard, run, await begun))
+        return Json(given, 202, {"location": guard.run_url(run), "retry-after": _RETRY_AFTER})
     await task
     return Json(await told(guard, run, answer(guard, run, await begun)))
 
@@ -128,23 +123,6 @@ async def seal_run(request: Request) -> Response:
         await sealing
     headers = {} if ended else {"location": guard.run_url(state.run), "retry-after": _RETRY_AFTER}
     return Json(await told(guard, state.run, sealed_answer(guard, state.run)), 200 if ended else 202, headers)
-
-
-def _model(body: Body) -> CheckpointModel:
-    content = body.file.read()
-    try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Refused("invalid_body", f"The body is not JSON: {error.msg}. Nothing was written.") from None
-    if not isinstance(found, dict):
-        raise Refused("invalid_request", "The body must be a JSON object. Nothing was written.")
-    refuse_rounded(content, "A number in it")
-    try:
-        return CheckpointModel.model_validate(found)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refused("invalid_request", f"{where}: {first['msg']}. Nothing was written.", member=where) from None
 
 
 def _asked(client: ClientSettings, model: CheckpointModel, resource: str, body: Body, request: Request) -> Asked:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -39,7 +39,8 @@ from guard.web.intake import (
 from guard.web.numbers import refuse_rounded
 from guard.web.problems import Json
 from guard.web.queries import members
-from guard.web.waiting import finished, wait_s
+from guard.web.validated import validated
+from guard.web.waiting import finished_or_begun, wait_s
 
 _MIB = 1024 * 1024
 _QUERY = (
@@ -83,7 +84,7 @@ async def operations(request: Request) -> Response:
     callers: Callers = request.app.state.callers
     client = callers.client(request)
     # Validated before the body is taken where that is possible: a key for another target uploads nothing.
-    early = None if "target" not in request.query_params else _model(members(request))
+    early = None if "target" not in request.query_params else validated(OperationModel, members(request))
     if early:
         refuse_foreign(client, early.target)
     if early is None and kind_of(request) != JSON:
@@ -95,7 +96,7 @@ async def operations(request: Request) -> Response:
     run_key, idempotency_key = key_header(request, "guard-run-key"), idempotency_key_of(request)
     body = await receive(request, guard.settings.server.body_max_mib * _MIB)
     try:
-        model = early or _model(_json(body))
+        model = early or validated(OperationModel, json_object(body))
         refuse_foreign(client, model.target)
         target = guard.target(model.target)
         if model.callback_url:
@@ -125,12 +126,8 @@ async def begun(request: Request, guard: Guard, asked: Asked, records: Records |
         return _accepted(guard, await told(guard, run, answer(guard, run, op)))
     named: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = guard.start(run, protect(guard, asked, records, run, op, named))
-    if not await finished(task, seconds):
-        # Not accepted before the journal has it: by then it was found fit, and run_url shows it.
-        either: set[asyncio.Future[Any]] = {task, named}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            return _accepted(guard, await told(guard, run, answer(guard, run, await named)))
+    if not await finished_or_begun(task, named, seconds):
+        return _accepted(guard, await told(guard, run, answer(guard, run, await named)))
     await task
     return _answered(await told(guard, run, answer(guard, run, await named)))
 
@@ -159,16 +156,8 @@ def is_dry_run(request: Request) -> bool:
     return given in ("1", "true")
 
 
-def _model(given: Mapping[str, Any]) -> OperationModel:
-    try:
-        return OperationModel.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refused("invalid_request", f"{where}: {first['msg']}. Nothing was written.", member=where) from None
-
-
-def _json(body: Body) -> Mapping[str, Any]:
+def json_object(body: Body) -> Mapping[str, Any]:
+    """A whole body as an object. Raises Refused."""
     found = parsed(body.file.read())
     if not isinstance(found, dict):
         raise Refused("invalid_request", "The body must be a JSON object. Nothing was written.")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +29,7 @@ from guard.web.bodies import parts
 from guard.web.flags import Flag
 from guard.web.problems import Json, problem
 from guard.web.runs import number
+from guard.web.validated import validated
 from guard.web.waiting import finished, wait_s
 
 PAGE_ROWS = 50
@@ -337,12 +338,7 @@ async def body_of(request: Request) -> Mapping[str, Any]:
 
 
 def model_of(given: Mapping[str, Any]) -> RevertModel:
-    try:
-        return RevertModel.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refused("invalid_request", f"{where}: {first['msg']}. Nothing was written.", member=where) from None
+    return validated(RevertModel, given)
 
 
 def _problem(error: GuardError) -> Response:

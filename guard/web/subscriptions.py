@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +14,7 @@ from guard.flows.subscriptions import Subscription, Wanted
 from guard.web.bodies import parts
 from guard.web.callers import Callers, refuse_foreign
 from guard.web.problems import Json
+from guard.web.validated import validated
 
 _BODY_BYTES_MAX = 64 * 1024
 
@@ -53,7 +54,7 @@ class SubscriptionModel(BaseModel):
 async def subscribe(request: Request) -> Response:
     """201 with the subscription's id; 200 where an equal one is there already."""
     guard, client = _who(request)
-    model = _model(await _body(request))
+    model = validated(SubscriptionModel, await _body(request))
     guard.callbacks.refuse_unfit(model.hook_url, name="hook_url")
     if model.target:
         refuse_foreign(client, model.target)
@@ -108,12 +109,3 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Refused("invalid_request", 'The body must be a JSON object like {"hook_url": "https://…"}.')
     return found
-
-
-def _model(given: dict[str, Any]) -> SubscriptionModel:
-    try:
-        return SubscriptionModel.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refused("invalid_request", f"{where}: {first['msg']}.", member=where) from None

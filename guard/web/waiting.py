@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection
 
@@ -33,3 +33,14 @@ async def finished(task: asyncio.Task[T], seconds: float) -> bool:
     """Wait for a task without ending it when the wait is over or the caller hangs up."""
     done, _ = await asyncio.wait({task}, timeout=seconds)
     return bool(done)
+
+
+async def finished_or_begun(task: asyncio.Task[T], begun: asyncio.Future[str], seconds: float) -> bool:
+    """True: the task ended within the wait. False: it goes on, and `begun` is known.
+
+    Nothing is called accepted before the journal has it: by then it was found fit, and run_url shows it.
+    """
+    if not await finished(task, seconds):
+        either: set[asyncio.Future[Any]] = {task, begun}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    return task.done()
