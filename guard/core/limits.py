@@ -21,9 +21,6 @@ ENTRY_EVENTS_MAX = 256
 OBJECT_BYTES_MAX = 64 * 1024 * 1024
 """No object of ours is larger; a larger one when decompressed is refused as corrupt."""
 
-BODY_BYTES_MAX = 256 * 1024 * 1024
-"""Bulk operation bodies (setting: server.body_max_mib)."""
-
 PASS_BYTES_MAX = 6 * 1024 * 1024
 """Pass-through write bodies: they are kept in memory, since they are forwarded as they came."""
 

@@ -10,8 +10,6 @@ from handlers.salesforce.answers import failed, no_answer
 from handlers.salesforce.names import VERSION, canonical_id
 
 PATH = f"/services/Soap/u/{VERSION}"
-UNDELETE_MAX = 200
-"""Ids of one call, as for the other collection calls of the SOAP API."""
 
 _PARTNER = "urn:partner.soap.sforce.com"
 _ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"

@@ -107,10 +107,6 @@ def _number(value: Any) -> str | None:
     return None if isinstance(value, int | float) and not isinstance(value, bool) else "must be a number"
 
 
-def _thing(value: Any) -> str | None:
-    return None if isinstance(value, dict) else "must be an object"
-
-
 def _texts(value: Any) -> str | None:
     ok = isinstance(value, list) and all(isinstance(item, str) for item in value)
     return None if ok else "must be an array of strings"
@@ -1063,12 +1059,6 @@ class HighLevel(Vendor):
         if row is None:
             raise self._missing("Business")
         return Reply.json(200, {"business": row})
-
-
-def _followers(old: list[str], users: list[str], action: str) -> list[str]:
-    if action == "remove":
-        return [user for user in old if user not in users]
-    return list(dict.fromkeys([*old, *users]))
 
 
 def _anything(value: Any) -> None:

@@ -11,7 +11,6 @@ from string import ascii_letters, digits
 from typing import Any, TypeVar
 
 LOCATION_ID = "sandboxLocation00001"
-COMPANY_ID = "sandboxCompany000001"
 JOB_TITLE = "cfJobTitle0000000001"
 SALARY = "cfSalary000000000002"
 NOTICE = "cfNotice000000000003"

@@ -17,7 +17,6 @@ OBJECTS = {"contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-
 STAGES = ("subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer")
 DEAL_STAGES = ("appointmentscheduled", "contractsent", "closedwon", "closedlost")
 CLOSED = frozenset({"closedwon", "closedlost"})
-DECISION_MAKER = ("USER_DEFINED", 28)
 """A label between contacts and companies, made in this account; 29 the other way round."""
 
 _FIRST = "Ann Ben Carla David Eva Finn Greta Hugo Ida Jonas Klara Liam Mia Noah Olga Paul Rosa Sven Tara Uwe".split()

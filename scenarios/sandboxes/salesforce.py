@@ -11,7 +11,7 @@ Sources: the vendor's documentation [docs], its clients' issue trackers [communi
  7. A stage sets the probability, unless that is written along with it [docs].
  8. Roll-ups and formulas change by themselves; compound fields cannot be written [docs].
  9. Deleting an account deletes its contacts, opportunities and placements; undelete brings all of them back [docs].
-10. The bin forgets (`empty_bin`); some objects never get there (`Visit__c`) [docs].
+10. The bin forgets; some objects never get there (`Visit__c`) [docs].
 11. An id has 15 or 18 characters [docs].
 12. A unique value that another record has is refused; a duplicate rule, too, unless a header overrules it [docs].
 13. Rows are locked for a while by others' writes: `locked` [docs].
@@ -190,9 +190,6 @@ class Salesforce(Vendor):
         return orjson.dumps(content)
 
     # --- what people do in Salesforce itself ------------------------------------------------------------------------
-
-    def empty_bin(self) -> None:
-        self.bin.load([])
 
     def define(self, kind: str, field: Row) -> None:
         """Make a field, or change one."""

@@ -52,15 +52,6 @@ async def seconds(work: Work) -> float:
     return time.perf_counter() - began
 
 
-async def interleaved(rounds: int, works: Mapping[str, Work]) -> dict[str, list[float]]:
-    """A B A B: whatever else the machine does meets measured and reference runs alike. Seconds by name."""
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            taken[name].append(await seconds(work))
-    return taken
-
-
 def ratio(measured: Sequence[float], reference: Sequence[float]) -> float:
     """The median of the rounds' ratios: within a round both met the same machine."""
     return median(m / r for m, r in zip(measured, reference, strict=True))
